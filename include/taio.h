@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * taio.h: the whole public interface of libtaio.
+ *
+ * A program says what to move from where to where; the engine cuts the request into a FIFO of
+ * small steps, chooses a device for every step by measured prices, and reports exactly one event
+ * for every request that it accepted.
+ *
+ * Rules that hold for every function here:
+ *   - One engine belongs to one thread at a time. Different engines are independent.
+ *   - A function returns 0 or a count on success and a negative errno on failure, nothing else.
+ *     That value only says whether the request was ACCEPTED; the event says how it ended.
+ *   - Strings and option structures are copied before a function returns. Memory endpoints, iovec
+ *     arrays, progress counters, traces and file descriptors stay the caller's and must stay valid
+ *     until the event of their request was taken.
+ *   - Sizes are bytes, times are nanoseconds; absolute times are CLOCK_MONOTONIC.
+ */
+#ifndef TAIO_H
+#define TAIO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TAIO_VERSION_MAJOR 0
+#define TAIO_VERSION_MINOR 1
+#define TAIO_VERSION       "0.1.0"
+
+#if defined(__GNUC__) && __GNUC__ >= 4
+#define TAIO_API __attribute__((visibility("default")))
+#else
+#define TAIO_API
+#endif
+
+struct taio; /* an engine */
+struct taio_event;
+struct iovec; /* <sys/uio.h> */
+
+/* ---- endpoints ------------------------------------------------------------------------------ */
+
+/** What an endpoint names. */
+enum taio_endpoint_type {
+	TAIO_EP_NONE = 0,
+	TAIO_EP_MEMORY,  /**< ptr, length */
+	TAIO_EP_VECTOR,  /**< ptr to an array of struct iovec, length = number of elements */
+	TAIO_EP_PATH,    /**< ptr to a file name; offset, length */
+	TAIO_EP_FD,      /**< an open descriptor of any kind; offset, length */
+	TAIO_EP_ADDRESS, /**< ptr to "host:port:tcp", "unix:/path", "listen:..." */
+	TAIO_EP_NULL,    /**< sink: everything is read and thrown away */
+	TAIO_EP_ZERO     /**< source of length zero bytes */
+};
+
+/** "Up to the end" as a length; "the descriptor's own position" as an offset. */
+#define TAIO_TO_END  UINT64_MAX
+#define TAIO_CURRENT UINT64_MAX
+
+/** One end of a request. Make it with the helpers below; plain data, may be copied and reused. */
+struct taio_endpoint {
+	uint32_t type;   /**< enum taio_endpoint_type */
+	int32_t fd;      /**< TAIO_EP_FD */
+	const void *ptr; /**< memory, iovec array, path or address */
+	uint64_t offset; /**< files: first byte; TAIO_CURRENT: the descriptor's own position */
+	uint64_t length; /**< bytes at most (TAIO_EP_VECTOR: elements); TAIO_TO_END: all there is */
+	uint64_t reserved; /**< 0 */
+};
+
+static inline struct taio_endpoint taio_endpoint_make(uint32_t type, int32_t fd, const void *ptr,
+						      uint64_t offset, uint64_t length)
+{
+	struct taio_endpoint ep;
+
+	ep.type = type;
+	ep.fd = fd;
+	ep.ptr = ptr;
+	ep.offset = offset;
+	ep.length = length;
+	ep.reserved = 0;
+	return ep;
+}
+
+/** @len bytes of memory at @ptr. */
+static inline struct taio_endpoint taio_memory(const void *ptr, size_t len)
+{
+	return taio_endpoint_make(TAIO_EP_MEMORY, -1, ptr, 0, len);
+}
+
+/** @count pieces of memory, taken in order. */
+static inline struct taio_endpoint taio_vector(const struct iovec *iov, size_t count)
+{
+	return taio_endpoint_make(TAIO_EP_VECTOR, -1, iov, 0, count);
+}
+
+/** A file by name. As a destination it appears whole or not at all (see TAIO_IN_PLACE). */
+static inline struct taio_endpoint taio_path(const char *path)
+{
+	return taio_endpoint_make(TAIO_EP_PATH, -1, path, 0, TAIO_TO_END);
+}
+
+/** A part of a file by name. A destination with an offset is written in place. */
+static inline struct taio_endpoint taio_path_at(const char *path, uint64_t offset, uint64_t length)
+{
+	return taio_endpoint_make(TAIO_EP_PATH, -1, path, offset, length);
+}
+
+/** An open file, from @offset on (TAIO_CURRENT: from its position, which moves along). */
+static inline struct taio_endpoint taio_file(int fd, uint64_t offset, uint64_t length)
+{
+	return taio_endpoint_make(TAIO_EP_FD, fd, NULL, offset, length);
+}
+
+/**
+ * An open descriptor of any kind: socket, pipe, terminal, file. A socket or pipe is used
+ * non-blocking while a request on it runs; its O_NONBLOCK flag is put back afterwards.
+ */
+static inline struct taio_endpoint taio_descriptor(int fd)
+{
+	return taio_endpoint_make(TAIO_EP_FD, fd, NULL, TAIO_CURRENT, TAIO_TO_END);
+}
+
+/**
+ * A peer: "host:port:tcp", "[v6]:port:udp", "unix:/path"; with "listen:" in front the engine
+ * binds, listens and takes the first peer that comes.
+ */
+static inline struct taio_endpoint taio_address(const char *address)
+{
+	return taio_endpoint_make(TAIO_EP_ADDRESS, -1, address, 0, TAIO_TO_END);
+}
+
+static inline struct taio_endpoint taio_null(void)
+{
+	return taio_endpoint_make(TAIO_EP_NULL, -1, NULL, 0, TAIO_TO_END);
+}
+
+static inline struct taio_endpoint taio_zero(uint64_t length)
+{
+	return taio_endpoint_make(TAIO_EP_ZERO, -1, NULL, 0, length);
+}
+
+/**
+ * Reads the text form of an endpoint as the command line knows it: "/path" (or any name without a
+ * known prefix or suffix), "-" (standard input as a source, output as a destination),
+ * "host:port:tcp|udp", "listen:host:port:tcp|udp", "unix:/path", "listen:unix:/path", "null:",
+ * "zero:SIZE" (SIZE with an optional K, M, G or T, powers of 1024).
+ * @text: stays the caller's; the endpoint points into it.
+ * @is_destination: 0 or 1, decides what "-" is and refuses what cannot be there.
+ * @ret_endpoint: written only on success.
+ * Return: 0; -EINVAL: malformed (port, size, missing part); -ENAMETOOLONG: longer than PATH_MAX;
+ * -EPROTONOSUPPORT: a protocol that taio does not know; -EOPNOTSUPP: no source or destination of
+ * that kind ("zero:" as a destination, "null:" as a source). Any thread.
+ */
+TAIO_API int taio_endpoint_parse(const char *text, int is_destination,
+				 struct taio_endpoint *ret_endpoint);
+
+/* ---- engine --------------------------------------------------------------------------------- */
+
+/** flags of struct taio_engine_options */
+enum taio_engine_flag {
+	TAIO_NO_URING = 1 << 0,   /**< never open an io_uring */
+	TAIO_NO_WORKERS = 1 << 1, /**< never start a thread */
+	TAIO_NO_BPF = 1 << 2,     /**< never use BPF, not even a machine-wide policy */
+	TAIO_NO_CACHE = 1 << 3,   /**< neither read nor write the learnt speeds on disk */
+	TAIO_NO_CONTROL = 1 << 4, /**< no control socket: `taio policy swap` cannot reach it */
+	TAIO_MAY_BLOCK = 1 << 5,  /**< only total time matters: calls may block the thread */
+	TAIO_BUSY_POLL = 1 << 6   /**< taio_get_events() polls, it never sleeps */
+};
+
+/** Options of taio_open(). Zero everything, set size, then what is wanted; 0 means default. */
+struct taio_engine_options {
+	size_t size;       /**< sizeof(struct taio_engine_options) */
+	uint32_t requests; /**< requests in flight at most, 1..1048576; 0: 4096 */
+	uint32_t workers;  /**< threads of the worker pool at most, 1..64; 0: cores, at least 2 */
+	uint32_t flags;    /**< enum taio_engine_flag */
+	uint32_t reserved;
+	/** Name of a policy or path of an object; NULL: $TAIO_POLICY, else the machine-wide
+	 *  policy, else the built-in one. */
+	const char *policy;
+	const char *pin;    /**< device names, comma separated: nothing else carries bytes */
+	const char *forbid; /**< device names, comma separated: these never run */
+	/** Called by taio_close() for every event that was not taken; may be NULL. */
+	void (*undelivered)(void *arg, const struct taio_event *event);
+	void *arg;
+	/** Receives one line for each thing worth knowing (fall-back, quarantine, policy change);
+	 *  may be NULL. Called on the engine's thread. */
+	void (*log)(void *arg, const char *line);
+};
+
+/**
+ * Opens an engine. Nothing is started before it is needed: no ring, no thread, no BPF object.
+ * @ret_engine: the engine; give it to taio_close().
+ * @options: may be NULL (all defaults).
+ * Return: 0; -EINVAL: option out of range, unknown device name, options->size of a newer library
+ * with unknown fields set; -ENOMEM; -ENOENT: no such policy; -EMFILE/-ENFILE: no descriptor left;
+ * what the policy's loader says (-EPERM: BPF is not permitted; -EBADMSG: refused object).
+ */
+TAIO_API int taio_open(struct taio **ret_engine, const struct taio_engine_options *options);
+
+/**
+ * Ends an engine: cancels what is in flight, waits for it, hands every event that was not taken to
+ * options->undelivered, frees everything. NULL is allowed.
+ */
+TAIO_API void taio_close(struct taio *engine);
+
+/**
+ * A descriptor that polls readable (POLLIN) when taio_get_events() has something to do or to give.
+ * Belongs to the engine. Call taio_get_events() with timeout 0 then; before sleeping in your own
+ * loop call it once more (it says 0 when all is handed to devices).
+ * Return: the descriptor; -EMFILE, -ENFILE, -ENOMEM.
+ */
+TAIO_API int taio_fd(struct taio *engine);
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+/** flags of struct taio_options */
+enum taio_flag {
+	/** The event comes after fsync of the file and its directory: it survives a power cut. */
+	TAIO_DURABLE = 1 << 0,
+	/** Write into the destination file itself instead of replacing it whole at the end. */
+	TAIO_IN_PLACE = 1 << 1,
+	/** -EEXIST if the destination file exists. */
+	TAIO_NO_CLOBBER = 1 << 2,
+	/** Do not look for holes: write zeros where the source has a hole. */
+	TAIO_NO_SPARSE = 1 << 3,
+	/** Leave a socket that the engine opened half open: no shutdown after the last byte. */
+	TAIO_NO_SHUTDOWN = 1 << 4,
+	/** Keep mode, owner (where permitted) and times of the source file. */
+	TAIO_PRESERVE = 1 << 5
+};
+
+/** What is to be kept small. */
+enum taio_goal {
+	TAIO_GOAL_LATENCY = 0,    /**< time of this request, tail included */
+	TAIO_GOAL_THROUGHPUT = 1, /**< time of all requests together */
+	TAIO_GOAL_CPU = 2         /**< processor time */
+};
+
+struct taio_trace;
+
+/** Options of one request. Zero everything, set size, then what is wanted. */
+struct taio_options {
+	size_t size;          /**< sizeof(struct taio_options) */
+	uint32_t flags;       /**< enum taio_flag */
+	uint8_t goal;         /**< enum taio_goal */
+	uint8_t priority;     /**< 0 (default) .. 7 (first); order among waiting requests */
+	uint16_t tag;         /**< handed to the policy */
+	uint64_t length;      /**< bytes at most; 0: all */
+	uint64_t timeout_ns;  /**< -ETIMEDOUT after this long; 0: never */
+	uint64_t deadline_ns; /**< absolute; a policy may choose by it; passing it is no error */
+	uint64_t limit_rate;  /**< bytes per second at most; 0: unlimited */
+	uint64_t pin;         /**< devices that may carry bytes (taio_device_mask()); 0: any */
+	uint64_t forbid;      /**< devices that may not run */
+	uint32_t datagram;    /**< payload bytes of a datagram, 1..65507; 0: 1472 */
+	uint32_t reserved;
+	uint64_t *progress; /**< grows with the bytes moved; may be NULL; read it atomically */
+	struct taio_trace *trace; /**< filled while the request runs; may be NULL */
+};
+
+/** The steps of which a request consists; also the failed step of an event. */
+enum taio_step_type {
+	TAIO_STEP_NONE = 0,
+	TAIO_STEP_RESOLVE,   /**< name to address */
+	TAIO_STEP_CONNECT,   /**< socket and connect */
+	TAIO_STEP_ACCEPT,    /**< bind, listen and accept */
+	TAIO_STEP_OPEN_FROM, /**< open and stat the source file */
+	TAIO_STEP_OPEN_TO,   /**< make the temporary, or open in place */
+	TAIO_STEP_READ,      /**< transfer: the source failed */
+	TAIO_STEP_WRITE,     /**< transfer: the destination failed */
+	TAIO_STEP_TRANSFER,  /**< transfer: either */
+	TAIO_STEP_META,      /**< mode, owner, times */
+	TAIO_STEP_SYNC,      /**< fsync of the file */
+	TAIO_STEP_PUBLISH,   /**< link or rename into place */
+	TAIO_STEP_SYNC_DIR,  /**< fsync of the directory */
+	TAIO_STEP_SHUTDOWN,  /**< end of stream to the peer */
+	TAIO_STEP_CLOSE,     /**< close */
+	TAIO_STEP_FILE,      /**< a whole small file in one step */
+	TAIO_STEP_COUNT
+};
+
+/** The name of a step type ("open-from", ...); "?" for a number that is none. Any thread. */
+TAIO_API const char *taio_step_name(unsigned int step);
+
+/** The one event of a request. */
+struct taio_event {
+	uint64_t cookie;  /**< as given with the request */
+	int64_t result;   /**< bytes moved, or negative errno */
+	uint64_t bytes;   /**< bytes that had reached the destination, also on failure */
+	uint64_t ns;      /**< from acceptance to the end */
+	uint64_t devices; /**< mask of the devices that carried bytes */
+	uint8_t step;     /**< enum taio_step_type: the step that failed; 0 on success */
+	uint8_t device;   /**< number of the device that carried most bytes; 255: none */
+	uint8_t retries;  /**< times a step went to another device after an error (saturating) */
+	uint8_t flags;    /**< enum taio_event_flag */
+	uint32_t reserved;
+};
+
+enum taio_event_flag {
+	TAIO_EVENT_INLINE = 1 << 0, /**< a small pointer copy that bypassed plan and policy */
+	TAIO_EVENT_HEDGED = 1 << 1, /**< a step was run twice, the first result counted */
+	TAIO_EVENT_SHRANK = 1 << 2, /**< the source file ended early */
+	TAIO_EVENT_GREW = 1 << 3    /**< the source file grew while it was read */
+};
+
+/** One row of a trace: a step on a device, neighbouring equal rows added up. */
+struct taio_trace_step {
+	uint8_t step;       /**< enum taio_step_type */
+	uint8_t device;     /**< number; 255: none */
+	uint8_t candidates; /**< used elements of candidate[] */
+	uint8_t why;        /**< enum taio_why */
+	uint32_t count;     /**< steps added up in this row */
+	uint64_t bytes;
+	uint64_t ns;           /**< measured */
+	uint64_t predicted_ns; /**< predicted for the chosen device */
+	struct {
+		uint8_t device;
+		uint8_t why_not; /**< enum taio_why; 0: was dearer */
+		uint16_t in_flight;
+		uint32_t predicted_us_q8; /**< predicted, microseconds times 256, saturating */
+	} candidate[12];                  /**< of the last decision in this row */
+};
+
+/** Why a device was taken or left out. */
+enum taio_why {
+	TAIO_WHY_PRICE = 0, /**< taken: cheapest; left out: dearer */
+	TAIO_WHY_ONLY,      /**< the only candidate */
+	TAIO_WHY_PIN,       /**< pinned; left out: not among the pinned */
+	TAIO_WHY_FORBIDDEN,
+	TAIO_WHY_PROBE, /**< taken to learn its price */
+	TAIO_WHY_HEDGE,
+	TAIO_WHY_RETRY,       /**< another device failed first */
+	TAIO_WHY_QUARANTINE,  /**< failed lately */
+	TAIO_WHY_BLOCKING,    /**< would stop the thread while other requests wait */
+	TAIO_WHY_FULL,        /**< its queue is full */
+	TAIO_WHY_UNFIT,       /**< cannot do this pair, size, alignment or file system */
+	TAIO_WHY_UNAVAILABLE, /**< not on this machine or not permitted */
+	TAIO_WHY_COUNT
+};
+
+/** A word for a reason. Any thread. */
+TAIO_API const char *taio_why_name(unsigned int why);
+
+/** Room for the story of one request; the caller's memory. Zero it before use. */
+struct taio_trace {
+	uint32_t capacity; /**< set by the caller: elements of step[] */
+	uint32_t used;     /**< rows written */
+	uint32_t lost;     /**< steps that found no room */
+	uint32_t reserved;
+	struct taio_trace_step *step; /**< the caller's array */
+};
+
+/**
+ * Copies from any endpoint to any endpoint that makes sense with it.
+ * @engine: from taio_open().
+ * @from, @to: what to move; copied.
+ * @options: may be NULL.
+ * @cookie: any value, comes back in the event; also names the request for taio_cancel().
+ * Return: 0: accepted, exactly one event will follow. -EAGAIN: as many requests in flight (or
+ * events not taken) as the engine has room for: take events first. -EINVAL: a field out of range,
+ * memory endpoints of unequal length, a negative descriptor, malformed address. -EOPNOTSUPP: a pair
+ * that makes no sense (taio_refusal() tells why). -ENOBUFS: no room for the strings of the request:
+ * take events first. -ENAMETOOLONG. -EFAULT: NULL where memory is needed. -ESHUTDOWN: engine is
+ * being closed.
+ */
+TAIO_API int taio_copy(struct taio *engine, const struct taio_endpoint *from,
+		       const struct taio_endpoint *to, const struct taio_options *options,
+		       uint64_t cookie);
+
+/** taio_copy() of memory to memory; the ranges must not overlap. Errors as there. */
+TAIO_API int taio_schedule_pointer(struct taio *engine, const void *from, void *to, size_t len,
+				   uint64_t cookie);
+
+/** taio_copy() of the file @path to the connected socket (or pipe) @fd. Errors as there. */
+TAIO_API int taio_schedule_file_socket(struct taio *engine, const char *path, int fd,
+				       uint64_t cookie);
+
+/** taio_copy() of the file @path to a peer, "192.168.0.1:80:tcp". Errors as there. */
+TAIO_API int taio_schedule_file_addr(struct taio *engine, const char *path, const char *address,
+				     uint64_t cookie);
+
+/** One sentence on the last -EOPNOTSUPP or -EINVAL of this engine; valid until the next call. */
+TAIO_API const char *taio_refusal(const struct taio *engine);
+
+/**
+ * Copies memory now, on the cheapest device, and returns when it is done: no request, no event.
+ * For copies whose size is not known to be small; behaves as memcpy(3).
+ * Return: @to.
+ */
+TAIO_API void *taio_memcpy_large(struct taio *engine, void *to, const void *from, size_t len);
+
+/** Below this many bytes taio_memcpy() is memcpy(3) itself. */
+#define TAIO_MEMCPY_DIRECT 32768
+
+/** taio_memcpy_large() for any size: small copies are memcpy(3) without a call into the library. */
+static inline void *taio_memcpy(struct taio *engine, void *to, const void *from, size_t len)
+{
+	if (len < TAIO_MEMCPY_DIRECT)
+		return __builtin_memcpy(to, from, len);
+	return taio_memcpy_large(engine, to, from, len);
+}
+
+/**
+ * Runs the engine and takes events.
+ * @events: room for @max events.
+ * @min: return as soon as this many are there, 0..@max; 0: only do what can be done now.
+ * @timeout_ns: negative: no limit; 0: do not wait.
+ * Return: events written (fewer than @min when the time is over or when fewer requests are in
+ * flight); -EINVAL: @min > @max; -EINTR: a signal came before the first event.
+ */
+TAIO_API int taio_get_events(struct taio *engine, struct taio_event *events, unsigned int min,
+			     unsigned int max, int64_t timeout_ns);
+
+/** Requests accepted whose event was not taken yet. */
+TAIO_API unsigned int taio_pending(const struct taio *engine);
+
+/**
+ * Cancels the requests with this cookie. Each still gives its one event: -ECANCELED, or its true
+ * result if it was faster. Costs one look at each request in flight.
+ * Return: requests found (0: none).
+ */
+TAIO_API int taio_cancel(struct taio *engine, uint64_t cookie);
+
+/**
+ * Tells the kernel of memory that will be used often, so that devices can use it without mapping
+ * it each time. Replaces an earlier registration; @count 0 only removes it.
+ * @buffers: copied; the memory itself must stay until it is unregistered or the engine closed.
+ * Return: 0; -EINVAL: more than 1024 or an empty one; -EBUSY: requests are in flight; -ENOMEM:
+ * RLIMIT_MEMLOCK; -EOPNOTSUPP: no device here can use it.
+ */
+TAIO_API int taio_register_buffers(struct taio *engine, const struct iovec *buffers,
+				   unsigned int count);
+
+/**
+ * Says in words how a request ended: "open-from: No such file or directory".
+ * @buffer: always terminated. Return: its length without the end mark, as snprintf(3). Any thread.
+ */
+TAIO_API int taio_event_text(const struct taio_event *event, char *buffer, size_t size);
+
+/* ---- what there is -------------------------------------------------------------------------- */
+
+/** An operation and its suboptions. */
+struct taio_operation_info {
+	char name[16];
+	char suboptions[96]; /**< comma separated, may be empty */
+	uint64_t devices;    /**< mask of the devices that can serve it here */
+};
+
+/** A device. */
+struct taio_device_info {
+	uint32_t number; /**< its bit in masks */
+	uint32_t flags;  /**< enum taio_device_flag */
+	char name[16];
+	char text[80];                 /**< what it does */
+	char reason[96];               /**< why it is not available, else empty */
+	char pairs[160];               /**< endpoint pairs it serves: "file>file,file>stream" */
+	uint64_t base_ns;              /**< cost of one step without the bytes */
+	uint64_t bytes_per_s;          /**< speed on long steps; 0: unknown */
+	uint64_t min_bytes, max_bytes; /**< size range of a step */
+	uint32_t parallel;             /**< steps at a time */
+	uint32_t align;                /**< alignment that it needs, bytes; 1: none */
+	uint32_t source; /**< enum taio_speed_source: where the two figures come from */
+	uint32_t in_flight;
+	uint64_t steps, bytes, errors; /**< of this engine */
+};
+
+enum taio_device_flag {
+	TAIO_DEVICE_AVAILABLE = 1 << 0,
+	TAIO_DEVICE_BLOCKING = 1 << 1, /**< runs on the engine's thread and may sleep */
+	TAIO_DEVICE_ASYNC = 1 << 2,    /**< completes later */
+	TAIO_DEVICE_ZERO_COPY = 1 << 3,
+	TAIO_DEVICE_QUARANTINED = 1 << 4
+};
+
+enum taio_speed_source {
+	TAIO_SPEED_PUBLISHED = 0,  /**< the driver's word, never measured here */
+	TAIO_SPEED_CALIBRATED = 1, /**< measured once on this machine */
+	TAIO_SPEED_LEARNT = 2      /**< measured from requests */
+};
+
+/**
+ * Lists operations.
+ * @info: room for @max elements of @size bytes each (sizeof(struct taio_operation_info)).
+ * Return: how many there are (may be more than @max); -EINVAL: @size is too small.
+ */
+TAIO_API int taio_operations(struct taio *engine, struct taio_operation_info *info, size_t size,
+			     unsigned int max);
+
+/** Lists devices, available or not; probes them all. As taio_operations(). */
+TAIO_API int taio_devices(struct taio *engine, struct taio_device_info *info, size_t size,
+			  unsigned int max);
+
+/**
+ * Turns device names ("sendfile,splice") into a mask; a name without "@worker" also names the same
+ * device on a worker.
+ * @ret_mask: written only on success.
+ * Return: 0; -EINVAL: empty list; -ENODEV: a name that no device has.
+ */
+TAIO_API int taio_device_mask(struct taio *engine, const char *names, uint64_t *ret_mask);
+
+/** The name of a device; "none" for 255 and for numbers that are none. */
+TAIO_API const char *taio_device_name(struct taio *engine, unsigned int number);
+
+/**
+ * Measures the speed of each available device on this machine (about a second, temporary files in
+ * $TMPDIR) and remembers it in the cache file.
+ * Return: 0; -EBUSY: requests are in flight; -errno of the cache file or temporary file.
+ */
+TAIO_API int taio_calibrate(struct taio *engine);
+
+/* ---- policy --------------------------------------------------------------------------------- */
+
+/** Where a policy runs. */
+enum taio_policy_where {
+	TAIO_POLICY_NATIVE = 0, /**< inside this process */
+	TAIO_POLICY_BPF = 1,    /**< in the kernel, loaded by this process */
+	TAIO_POLICY_MACHINE = 2 /**< in the kernel, installed for the whole machine */
+};
+
+struct taio_policy_info {
+	char name[16];
+	char text[96];
+	uint32_t abi;
+	uint32_t where;     /**< enum taio_policy_where */
+	uint64_t swaps;     /**< changes of policy in this engine */
+	uint64_t ticks;     /**< times prices were made */
+	uint64_t samples;   /**< completions that it learnt from */
+	uint64_t fallbacks; /**< times the engine went back to the built-in policy */
+	char reason[128];   /**< why it is not the one asked for; else empty */
+};
+
+/**
+ * Changes the policy, requests in flight or not; what was learnt stays.
+ * @policy: a name ("tab", "jsq", "static") or the path of an object.
+ * Return: 0; -ENOENT: no such name or file; -EPERM: BPF is not permitted (a name then runs
+ * natively, a path cannot); -EBADMSG: refused (wrong ABI, map sizes, verifier): taio_refusal() has
+ * the sentence and the running policy stays.
+ */
+TAIO_API int taio_policy_swap(struct taio *engine, const char *policy);
+
+/** As taio_policy_swap(), and always loads the BPF object of a name: no native twin. */
+TAIO_API int taio_policy_load(struct taio *engine, const char *policy);
+
+/** @size: sizeof(struct taio_policy_info). Return: 0; -EINVAL: @size is too small. */
+TAIO_API int taio_policy_show(struct taio *engine, struct taio_policy_info *ret_info, size_t size);
+
+/** Library version "0.1.0". Any thread. */
+TAIO_API const char *taio_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* TAIO_H */

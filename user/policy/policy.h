@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * policy.h: where prices come from. One struct taio_policy per engine, whatever runs it: a native
+ * twin inside this process, a BPF object loaded by this process, or the machine-wide one under
+ * /sys/fs/bpf/taio. The picker reads the maps through policy_maps(); it knows nothing of BPF.
+ */
+#ifndef TAIO_USER_POLICY_H
+#define TAIO_USER_POLICY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "taio_policy.h"
+
+struct taio_policy;
+struct taio_policy_info; /* taio.h */
+
+/* The maps of a policy, mapped into this process. Field addresses may change at a swap (never
+ * between two calls of policy_swap(), policy_poll()); indices of contexts, devices and slots stay.*/
+struct taio_maps {
+	struct taio_ctl *ctl;
+	struct taio_ctx *ctx;
+	struct taio_caps *caps;
+	struct taio_dev *dev;
+	const struct taio_lat *lat;
+	const struct taio_price *price; /* read-only for engines when machine-wide */
+	struct taio_engine *engine;     /* this engine's own slot */
+	uint32_t shared;                /* 1: other processes use the same maps */
+};
+
+struct policy_options {
+	const char *name;      /* as taio_engine_options.policy; NULL: default rules */
+	uint32_t engine_flags; /* enum taio_engine_flag: TAIO_NO_BPF, TAIO_NO_CONTROL, ... */
+	int force_bpf;         /* load the object, never the native twin */
+	void (*log)(void *arg, const char *line); /* never NULL */
+	void *arg;
+};
+
+/* Opens a policy. NULL name, no $TAIO_POLICY and no machine-wide policy: native `tab`, which costs
+ * one mmap. @why receives one sentence on failure. Return: 0, -ENOENT, -EPERM, -EBADMSG, -ENOMEM. */
+int policy_open(struct taio_policy **ret_policy, const struct policy_options *options, char *why,
+		size_t why_size);
+void policy_close(struct taio_policy *policy);
+
+const struct taio_maps *policy_maps(const struct taio_policy *policy);
+
+/* Called by the engine at most about once a millisecond while it runs, and with urgent != 0 when a
+ * completion was far from its price. Native: drains samples and makes prices. BPF: arms the timer
+ * if it sleeps; urgent: BPF_PROG_RUN. A few ns when there is nothing to do. */
+void policy_tick(struct taio_policy *policy, uint64_t now_ns, int urgent);
+
+/* Serves the control socket (taio policy swap from another process). Return: 1 if the policy or
+ * its maps changed, else 0. Never sleeps. */
+int policy_poll(struct taio_policy *policy);
+
+/* Descriptor that polls readable when policy_poll() has something to do; -1: none (yet). The
+ * socket is made here at the first call (and so only by engines that live long enough to sleep). */
+int policy_fd(struct taio_policy *policy);
+
+/* Swaps; see taio_policy_swap(). The running policy stays on failure. */
+int policy_swap(struct taio_policy *policy, const char *name, int force_bpf, char *why,
+		size_t why_size);
+
+void policy_info(const struct taio_policy *policy, struct taio_policy_info *ret_info);
+
+#endif /* TAIO_USER_POLICY_H */
