@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* pick.c: the decision and its bookkeeping; see pick.h. Sources of the rules: docs/architecture.md,
+ * section "One decision". */
+#include "pick/pick.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "taio.h"
+
+#define PICK_ERRORS_MAX  3    /* in a row before quarantine */
+#define PICK_LEVEL_MAX   10   /* 1 ms << 10: about a second */
+#define PICK_PROBE_SHARE 128  /* probes may cost 1/128 of the time that work took */
+#define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
+#define PICK_SURPRISE    4    /* times the price */
+#define PICK_SURPRISE_MIN_NS 20000
+
+/* The published figures as a price, when the policy has none: service time, waited for in turn by
+ * those in flight. */
+static uint32_t pick_estimate(const struct taio_caps *caps, uint64_t bytes, uint32_t load)
+{
+	uint64_t ns = caps->base_ns + bytes * caps->ps_per_byte / 1000;
+	uint32_t parallel = caps->parallel ? caps->parallel : 1;
+
+	if (load >= parallel)
+		ns += ns * (load - parallel + 1) / parallel;
+	return ns == 0 ? 1 : ns > TAIO_COST_MAX ? TAIO_COST_MAX : (uint32_t)ns;
+}
+
+static uint32_t pick_load(const struct picker *picker, const struct pick_device *device)
+{
+	uint32_t load = device->in_flight;
+
+	if (picker->maps->shared && device->map_index != PICK_NONE) {
+		uint32_t all = picker->maps->dev[device->map_index].in_flight;
+
+		if (all > load)
+			load = all;
+	}
+	return load;
+}
+
+/* What one more request on this candidate costs now. */
+static uint64_t pick_cost(const struct picker *picker, const struct pick_query *query,
+			  const struct pick_candidate *c, uint32_t class, uint8_t *ret_bucket)
+{
+	const struct pick_device *device = &picker->device[c->device];
+	uint32_t load = pick_load(picker, device);
+	uint8_t bucket = (uint8_t)taio_bucket_of(load);
+	uint64_t cost = 0;
+
+	*ret_bucket = bucket;
+	if (c->slot != PICK_NONE) {
+		uint32_t cell = query->context->index * TAIO_CLASSES + class;
+
+		cost = picker->maps->price[cell].cost[query->goal][c->slot][bucket];
+		if (cost) {
+			uint32_t scale = picker->maps->dev[device->map_index].scale;
+
+			cost = cost * (scale ? scale : TAIO_SCALE_ONE) >> 10;
+		}
+	}
+	if (!cost)
+		cost = pick_estimate(&c->caps, query->bytes, load);
+	if (device->in_flight && query->now_ns > device->progress_ns) {
+		/* Learners fed by completions alone cannot see a stall. */
+		uint64_t age = query->now_ns - device->progress_ns;
+
+		if (age > 2 * cost)
+			cost = age > 64 * cost ? 4 * age : cost + age;
+	}
+	return cost ? cost : 1;
+}
+
+static enum taio_why pick_bar(const struct picker *picker, const struct pick_query *query,
+			      const struct pick_candidate *c)
+{
+	const struct pick_device *device = &picker->device[c->device];
+
+	if (device->quarantine_ns && (device->quarantine_ns > query->now_ns ||
+				      (device->on_trial && device->in_flight)))
+		return TAIO_WHY_QUARANTINE;
+	if (device->in_flight >= device->limit)
+		return TAIO_WHY_FULL;
+	return TAIO_WHY_PRICE;
+}
+
+/* A candidate that nobody has heard of for long may be tried, as long as probes together cost no
+ * more than their share. */
+static bool pick_probe_due(const struct picker *picker, const struct pick_query *query,
+			   const struct pick_candidate *c, uint32_t class, uint64_t cost,
+			   uint64_t best)
+{
+	const struct pick_device *device = &picker->device[c->device];
+	uint32_t cell = query->context->index * TAIO_CLASSES + class;
+	uint64_t last;
+
+	if (c->slot == PICK_NONE || device->in_flight || cost <= best)
+		return false;
+	if (!(picker->maps->price[cell].probe & (1u << c->slot)))
+		return false;
+	if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns)
+		return false;
+	last = picker->maps->lat[cell * TAIO_SLOTS + c->slot].last_ns;
+	if (device->probed_ns > last)
+		last = device->probed_ns;
+	return query->now_ns - last > 64 * cost;
+}
+
+struct pick_best {
+	const struct pick_candidate *candidate, *soonest, *probe, *kept;
+	uint64_t cost, probe_cost, kept_cost;
+	uint8_t bucket, probe_bucket, kept_bucket;
+	unsigned int open; /* candidates that could run it */
+	bool full;
+};
+
+static void pick_scan(const struct picker *picker, const struct pick_query *query, uint32_t class,
+		      struct pick_best *best)
+{
+	const struct pick_context *context = query->context;
+	uint64_t skip = query->skip | context->unfit;
+
+	best->cost = UINT64_MAX;
+	for (unsigned int i = 0; i < context->count; i++) {
+		const struct pick_candidate *c = &context->candidate[i];
+		enum taio_why bar;
+		uint64_t cost;
+		uint8_t bucket;
+
+		if (skip & (1ULL << c->device))
+			continue;
+		bar = pick_bar(picker, query, c);
+		if (bar == TAIO_WHY_QUARANTINE) {
+			if (!best->soonest || picker->device[c->device].quarantine_ns <
+						      picker->device[best->soonest->device].quarantine_ns)
+				best->soonest = c;
+			continue;
+		}
+		if (bar == TAIO_WHY_FULL) {
+			best->full = true;
+			continue;
+		}
+		best->open++;
+		cost = pick_cost(picker, query, c, class, &bucket);
+		if (cost < best->cost) {
+			best->cost = cost;
+			best->candidate = c;
+			best->bucket = bucket;
+		}
+		if (c->device == context->last[class]) {
+			best->kept = c;
+			best->kept_cost = cost;
+			best->kept_bucket = bucket;
+		}
+	}
+}
+
+static void pick_find_probe(const struct picker *picker, const struct pick_query *query,
+			    uint32_t class, struct pick_best *best)
+{
+	const struct pick_context *context = query->context;
+	uint64_t skip = query->skip | context->unfit;
+
+	for (unsigned int i = 0; i < context->count; i++) {
+		const struct pick_candidate *c = &context->candidate[i];
+		uint64_t cost;
+		uint8_t bucket;
+
+		if (skip & (1ULL << c->device) || c == best->candidate ||
+		    pick_bar(picker, query, c) != TAIO_WHY_PRICE)
+			continue;
+		cost = pick_cost(picker, query, c, class, &bucket);
+		if (pick_probe_due(picker, query, c, class, cost, best->cost)) {
+			best->probe = c;
+			best->probe_cost = cost;
+			best->probe_bucket = bucket;
+			return;
+		}
+	}
+}
+
+static void pick_take(const struct pick_query *query, const struct pick_candidate *c,
+		      uint32_t class, uint64_t cost, uint8_t bucket, enum taio_why why,
+		      struct pick_choice *ret)
+{
+	ret->device = c->device;
+	ret->slot = c->slot;
+	ret->bucket = bucket;
+	ret->why = (uint8_t)why;
+	ret->cell = c->slot == PICK_NONE ?
+			    UINT16_MAX :
+			    (uint16_t)(query->context->index * TAIO_CLASSES + class);
+	ret->predicted_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
+	query->context->last[class] = c->device;
+}
+
+int pick_choose(struct picker *picker, const struct pick_query *query,
+		struct pick_choice *ret_choice)
+{
+	uint32_t class = taio_class_of(query->bytes);
+	struct pick_best best = { 0 };
+
+	assert(query->goal < TAIO_GOALS);
+	pick_scan(picker, query, class, &best);
+	if (!best.candidate) {
+		if (best.full)
+			return -EBUSY;
+		if (!best.soonest)
+			return -ENODEV;
+		pick_take(query, best.soonest, class, best.soonest->caps.base_ns, 0,
+			  TAIO_WHY_QUARANTINE, ret_choice);
+		return 0;
+	}
+	if (query->may_probe && picker->probe_credit_ns > 0) {
+		pick_find_probe(picker, query, class, &best);
+		if (best.probe) {
+			uint8_t last = query->context->last[class];
+
+			picker->probe_credit_ns -= (int64_t)(best.probe_cost - best.cost);
+			picker->device[best.probe->device].probed_ns = query->now_ns;
+			pick_take(query, best.probe, class, best.probe_cost, best.probe_bucket,
+				  TAIO_WHY_PROBE, ret_choice);
+			query->context->last[class] = last;
+			return 0;
+		}
+	}
+	/* Hysteresis: 1/16 is within the noise of what is learnt. */
+	if (best.kept && best.kept != best.candidate &&
+	    best.kept_cost <= best.cost + (best.cost >> 4)) {
+		pick_take(query, best.kept, class, best.kept_cost, best.kept_bucket,
+			  TAIO_WHY_PRICE, ret_choice);
+		return 0;
+	}
+	pick_take(query, best.candidate, class, best.cost, best.bucket,
+		  best.open == 1 ? TAIO_WHY_ONLY : TAIO_WHY_PRICE, ret_choice);
+	return 0;
+}
+
+unsigned int pick_explain(const struct picker *picker, const struct pick_query *query,
+			  struct pick_reason *reasons, unsigned int max)
+{
+	const struct pick_context *context = query->context;
+	uint32_t class = taio_class_of(query->bytes);
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < context->count && n < max; i++) {
+		const struct pick_candidate *c = &context->candidate[i];
+		uint64_t bit = 1ULL << c->device;
+		uint64_t cost;
+		uint8_t bucket;
+
+		cost = pick_cost(picker, query, c, class, &bucket);
+		reasons[n].device = c->device;
+		reasons[n].in_flight = (uint16_t)picker->device[c->device].in_flight;
+		reasons[n].cost_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
+		reasons[n].why_not = context->unfit & bit ? TAIO_WHY_UNFIT :
+				     query->skip & bit    ? TAIO_WHY_FORBIDDEN :
+							    (uint8_t)pick_bar(picker, query, c);
+		n++;
+	}
+	return n;
+}
+
+static void pick_publish_load(struct picker *picker, const struct pick_device *device)
+{
+	struct taio_engine *mine = picker->maps->engine;
+
+	if (mine && device->map_index != PICK_NONE)
+		mine->in_flight[device->map_index] =
+			device->in_flight > UINT16_MAX ? UINT16_MAX : (uint16_t)device->in_flight;
+}
+
+void pick_submitted(struct picker *picker, uint8_t number, uint64_t now_ns)
+{
+	struct pick_device *device = &picker->device[number];
+
+	assert(number < TAIO_DEVICES);
+	if (device->in_flight++ == 0)
+		device->progress_ns = now_ns;
+	if (device->quarantine_ns && device->quarantine_ns <= now_ns)
+		device->on_trial = 1;
+	pick_publish_load(picker, device);
+}
+
+static void pick_break(struct pick_device *device, uint64_t now_ns)
+{
+	device->on_trial = 0;
+	if (++device->errors < PICK_ERRORS_MAX && !device->quarantine_ns)
+		return;
+	device->errors = 0;
+	if (device->level < PICK_LEVEL_MAX)
+		device->level++;
+	device->quarantine_ns = now_ns + (1000000ULL << device->level);
+}
+
+static void pick_heal(struct picker *picker, struct pick_device *device, uint64_t now_ns)
+{
+	device->on_trial = 0;
+	picker->random = picker->random * 6364136223846793005ULL + 1442695040888963407ULL;
+	if (device->errors && (picker->random >> 62) == 0)
+		device->errors--;
+	if (device->quarantine_ns && device->quarantine_ns <= now_ns) {
+		if (now_ns > device->quarantine_ns + (1000000ULL << device->level)) {
+			if (device->level)
+				device->level--;
+			device->quarantine_ns = device->level ? now_ns : 0;
+		}
+	}
+}
+
+/* Writes a completion for the policy; thins them when the ring fills faster than it is drained. */
+static void pick_sample(struct picker *picker, const struct pick_result *result, uint64_t ns,
+			uint8_t flags)
+{
+	struct taio_engine *mine = picker->maps->engine;
+	const struct pick_choice *choice = result->choice;
+	struct taio_sample *sample;
+	uint32_t waiting, mask;
+
+	if (!mine || choice->slot == PICK_NONE)
+		return;
+	waiting = mine->head - __atomic_load_n(&mine->tail, __ATOMIC_ACQUIRE);
+	if (waiting >= TAIO_RING) {
+		mine->dropped++;
+		return;
+	}
+	mask = waiting < TAIO_RING / 4 ? 0 : waiting < TAIO_RING / 2 ? 7 : 63;
+	picker->random += 0x9e3779b97f4a7c15ULL;
+	if (mask && !flags && ((picker->random ^ picker->random >> 29) & mask))
+		return;
+	sample = &mine->ring[mine->head & (TAIO_RING - 1)];
+	sample->submit_ns = result->submit_ns;
+	sample->ns = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
+	sample->cpu_ns = result->cpu_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)result->cpu_ns;
+	sample->bytes = result->bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)result->bytes;
+	sample->predicted_ns = choice->predicted_ns;
+	sample->cell = choice->cell;
+	sample->slot = choice->slot;
+	sample->dev = picker->device[choice->device].map_index;
+	sample->bucket = choice->bucket;
+	sample->flags = flags;
+	sample->weight = (uint16_t)(mask + 1);
+	__atomic_store_n(&mine->head, mine->head + 1, __ATOMIC_RELEASE);
+}
+
+bool pick_completed(struct picker *picker, const struct pick_result *result)
+{
+	const struct pick_choice *choice = result->choice;
+	struct pick_device *device = &picker->device[choice->device];
+	uint64_t ns = result->now_ns - result->submit_ns;
+	uint8_t flags = 0;
+	bool surprise = false;
+
+	if (!result->occupied) {
+		assert(device->in_flight > 0);
+		device->in_flight--;
+		pick_publish_load(picker, device);
+	}
+	device->progress_ns = result->now_ns;
+	if (result->error) {
+		pick_break(device, result->now_ns);
+	} else if (device->errors | device->level) {
+		pick_heal(picker, device, result->now_ns);
+	}
+	if (!result->learn)
+		flags = TAIO_SAMPLE_ERROR;
+	else if (choice->why == TAIO_WHY_PROBE)
+		flags = TAIO_SAMPLE_PROBE;
+	if (result->learn) {
+		int64_t credit = picker->probe_credit_ns + (int64_t)(ns / PICK_PROBE_SHARE);
+
+		picker->probe_credit_ns =
+			credit > PICK_PROBE_CREDIT_MAX_NS ? PICK_PROBE_CREDIT_MAX_NS : credit;
+		surprise = ns > PICK_SURPRISE_MIN_NS &&
+			   (ns > (uint64_t)PICK_SURPRISE * choice->predicted_ns ||
+			    ns * PICK_SURPRISE < choice->predicted_ns);
+		if (surprise)
+			flags |= TAIO_SAMPLE_URGENT;
+	}
+	pick_sample(picker, result, ns, flags);
+	return surprise;
+}

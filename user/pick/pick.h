@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * pick.h: which device runs a step. A policy prices (policy/); the picker takes the cheapest
+ * candidate at the present load and adds what no policy may get wrong: age of what is in flight,
+ * breaker and quarantine, bounded probes, hysteresis, full devices, masks. It knows no driver and
+ * no clock: devices are numbers, time is a parameter, so a simulator can drive it.
+ */
+#ifndef TAIO_PICK_H
+#define TAIO_PICK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "policy/policy.h"
+
+#define PICK_NONE 255 /* no device, no slot, no context */
+
+/* A device that can serve a context. */
+struct pick_candidate {
+	uint8_t device; /* number in the engine */
+	uint8_t slot;   /* in the policy's maps; PICK_NONE: not priced */
+	uint8_t reserved[2];
+	struct taio_caps caps;
+};
+
+/* A route context as this engine sees it. */
+struct pick_context {
+	uint64_t key;
+	uint8_t index; /* in the policy's maps; PICK_NONE: no room there */
+	uint8_t count;
+	uint8_t last[TAIO_CLASSES]; /* device taken last; PICK_NONE */
+	uint64_t unfit;             /* devices that turned out not to work here */
+	struct pick_candidate candidate[TAIO_SLOTS];
+};
+
+struct pick_device {
+	uint32_t in_flight, limit;
+	uint32_t errors;     /* in a row, forgiven with successes */
+	uint32_t level;      /* of quarantine: it lasts 1 ms << level */
+	uint64_t progress_ns; /* last completion, or first submission after idleness */
+	uint64_t quarantine_ns; /* until then; 0: none */
+	uint64_t probed_ns;
+	uint8_t map_index; /* in taio_dev; PICK_NONE */
+	uint8_t on_trial;  /* back from quarantine: one request at a time */
+};
+
+#define PICK_CONTEXTS 48
+
+struct picker {
+	const struct taio_maps *maps;
+	struct pick_device device[TAIO_DEVICES];
+	struct pick_context context[PICK_CONTEXTS];
+	uint32_t context_count;
+	uint8_t bucket[128]; /* hash of keys, linear probing; index + 1 */
+	int64_t probe_credit_ns;
+	uint64_t random;
+};
+
+struct pick_query {
+	struct pick_context *context;
+	uint64_t bytes;
+	uint64_t now_ns;
+	uint64_t skip;     /* devices that may not run it */
+	uint32_t goal;     /* enum taio_goal */
+	bool may_probe;
+};
+
+struct pick_choice {
+	uint8_t device, slot, bucket;
+	uint8_t why; /* enum taio_why */
+	uint16_t cell;
+	uint32_t predicted_ns;
+};
+
+/* One candidate's side of a decision, for a trace. */
+struct pick_reason {
+	uint8_t device, why_not;
+	uint16_t in_flight;
+	uint32_t cost_ns;
+};
+
+void pick_init(struct picker *picker, const struct taio_maps *maps);
+
+/* Makes a device known under its name; its number is below TAIO_DEVICES. */
+void pick_add_device(struct picker *picker, uint8_t number, const char *name, uint32_t limit);
+
+/* The context with this key; NULL: not seen yet. */
+struct pick_context *pick_find_context(struct picker *picker, uint64_t key);
+
+/* Adds a context with its candidates (device and caps filled in). Return: NULL when full. */
+struct pick_context *pick_add_context(struct picker *picker, uint64_t key, const char *name,
+				      const struct pick_candidate *candidates, unsigned int count);
+
+/* After a swap of maps: finds or claims the slots again. */
+void pick_rebind(struct picker *picker);
+
+/* Chooses. Return: 0; -EBUSY: all that could run it are full; -ENODEV: none can. */
+int pick_choose(struct picker *picker, const struct pick_query *query,
+		struct pick_choice *ret_choice);
+
+/* The same decision told: up to @max reasons. Return: how many. */
+unsigned int pick_explain(const struct picker *picker, const struct pick_query *query,
+			  struct pick_reason *reasons, unsigned int max);
+
+/* Bookkeeping around a step on a device. */
+void pick_submitted(struct picker *picker, uint8_t device, uint64_t now_ns);
+
+struct pick_result {
+	const struct pick_choice *choice;
+	uint64_t submit_ns, now_ns;
+	uint64_t bytes, cpu_ns;
+	bool error; /* the device failed: breaker */
+	bool learn; /* whole, successful: may be learnt from */
+	bool occupied; /* it held the caller's thread: in_flight was never raised */
+};
+
+/* Return: true when it was so far from its price that prices should be made at once. */
+bool pick_completed(struct picker *picker, const struct pick_result *result);
+
+#endif /* TAIO_PICK_H */
