@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#
+# How taio is built, tested and installed. Sources are found by wildcards: a new file in the right
+# directory is enough, no list has to be edited. `make help` says what can be asked for; V=1 shows
+# the commands, WERROR=1 turns warnings into errors, CC=clang works, BUILD= is where products go.
+
+MAKEFLAGS += --no-builtin-rules --no-builtin-variables
+SHELL := /bin/bash
+
+ifneq ($(filter default undefined,$(origin CC)),)
+CC := gcc
+endif
+ifneq ($(filter default undefined,$(origin AR)),)
+AR := ar
+endif
+CLANG  ?= clang
+OBJCOPY ?= objcopy
+LLVM_STRIP ?= llvm-strip
+BPFTOOL ?= $(firstword $(shell command -v bpftool 2>/dev/null) $(wildcard /usr/sbin/bpftool))
+BTF    ?= /sys/kernel/btf/vmlinux
+BUILD  ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+VERSION := $(shell sed -n 's/^\#define TAIO_VERSION  *"\(.*\)"/\1/p' include/taio.h)
+SOMAJOR := $(firstword $(subst ., ,$(VERSION)))
+SONAME  := libtaio.so.$(SOMAJOR)
+SOFILE  := libtaio.so.$(VERSION)
+
+# ---- flags ---------------------------------------------------------------------------------------
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wcast-align -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough
+ifeq ($(WERROR),1)
+WARN += -Werror
+endif
+OPT  ?= -O2 -g
+BASE := -std=gnu11 $(OPT) $(WARN) -fvisibility=hidden -fno-common -fno-semantic-interposition \
+	-ffunction-sections -fdata-sections -fPIC -pthread
+LINK := -pthread -Wl,-z,lazy -Wl,--hash-style=gnu -Wl,--as-needed -Wl,-O1
+# not for the unit tests: criterion finds its cases by a section that nobody refers to
+GC   := -Wl,--gc-sections
+
+# SANITIZE=address,undefined and the like: see the targets asan, tsan and fuzz
+ifneq ($(SANITIZE),)
+BASE += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LINK += -fsanitize=$(SANITIZE)
+else
+NOUNDEF := -Wl,-z,defs
+endif
+
+# where an installed library looks for policy objects
+DEFS := -D_GNU_SOURCE -DTAIO_LIBDIR='"$(PREFIX)/lib/taio"'
+INC  := -Iinclude -Iuser
+COMPILE = $(CC) $(BASE) $(CFLAGS) $(DEFS) $(CPPFLAGS) -MMD -MP
+ALLFLAGS = $(CC) $(BASE) $(CFLAGS) $(DEFS) $(CPPFLAGS) $(LINK) $(LDFLAGS)
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-7s %s\n' $(1) $(2)
+MAKEFLAGS += --no-print-directory
+endif
+
+# ---- what there is -------------------------------------------------------------------------------
+
+wild = $(sort $(wildcard $(1)))
+
+LIB_SRC  := $(filter-out user/cli/%,$(call wild,user/*.c user/*/*.c user/*/*/*.c))
+CLI_SRC  := $(call wild,user/cli/*.c user/cli/*/*.c)
+POLICIES := $(patsubst schedulers/%.bpf.c,%,$(call wild,schedulers/*.bpf.c))
+BPF_SRC  := $(call wild,bpf/*.bpf.c)
+HELP_SRC := $(call wild,tests/helpers*.c)
+UNIT_SRC := $(call wild,tests/test_*.c)
+FUZZ_SRC := $(call wild,tests/fuzz_*.c)
+PEER_SRC := $(filter-out $(HELP_SRC) $(UNIT_SRC) $(FUZZ_SRC),$(call wild,tests/*.c))
+EX_SRC   := $(call wild,examples/*.c)
+BLIB_SRC := $(call wild,bench/lib*.c)
+BENCH_SRC := $(filter-out $(BLIB_SRC),$(call wild,bench/*.c))
+HEADERS  := include/taio.h include/taio_driver.h include/taio_policy.h
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+bin = $(patsubst %.c,$(BUILD)/%,$(1))
+
+NATIVE  := $(POLICIES:%=$(BUILD)/schedulers/%.native.o)
+LIB_OBJ := $(call obj,$(LIB_SRC)) $(NATIVE)
+CLI_OBJ := $(call obj,$(CLI_SRC))
+UNITS   := $(call bin,$(UNIT_SRC))
+PEERS   := $(call bin,$(PEER_SRC))
+EXAMPLES := $(call bin,$(EX_SRC))
+BENCHES := $(call bin,$(BENCH_SRC))
+POLICY_OBJ := $(POLICIES:%=$(BUILD)/schedulers/%.bpf.o)
+BPF_OBJ := $(BPF_SRC:%.bpf.c=$(BUILD)/%.bpf.o)
+LIBS    := $(BUILD)/$(SOFILE) $(BUILD)/libtaio.a $(BUILD)/libtaio-test.a
+STAMP   := $(BUILD)/obj/.flags
+
+# BPF objects need the types of a kernel; without them everything still runs on the native twins
+ifeq ($(wildcard $(BTF)),)
+BPF_WHY := $(BTF) is missing (a kernel built with CONFIG_DEBUG_INFO_BTF has it)
+else ifeq ($(BPFTOOL),)
+BPF_WHY := bpftool is missing (make setup installs it)
+else ifeq ($(shell command -v $(CLANG) 2>/dev/null),)
+BPF_WHY := $(CLANG) is missing (make setup installs it)
+endif
+
+# ---- what can be asked for -----------------------------------------------------------------------
+
+.PHONY: all help lib bpf units bench-build setup demo test check unit bench fmt lint asan ubsan \
+	tsan fuzz install uninstall clean FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: lib $(BUILD)/taio bpf $(EXAMPLES) $(BUILD)/taio.pc
+
+help:
+	@echo 'make               library, command, policies and examples under $(BUILD)/'
+	@echo 'make setup         install what is missing (apt, as root)'
+	@echo 'make demo          setup, build, and the main job on real files'
+	@echo 'make test          setup, build, all tests, and their counts'
+	@echo 'make unit | check  only the unit tests | only the check scripts'
+	@echo 'make asan | tsan   the unit tests under AddressSanitizer and UBSan | ThreadSanitizer'
+	@echo 'make fuzz          each fuzz target for FUZZ_SECONDS (20)'
+	@echo 'make bench         the benchmarks, beside their peers'
+	@echo 'make fmt | lint    format the sources | clang-tidy, cppcheck, shellcheck, clang-format'
+	@echo 'make install       to DESTDIR and PREFIX ($(PREFIX)); make uninstall removes it'
+	@echo 'make clean         remove what was built'
+	@echo 'V=1 shows commands; WERROR=1; CC=clang; BUILD=directory'
+
+lib: $(LIBS) $(BUILD)/$(SONAME) $(BUILD)/libtaio.so
+units: $(UNITS) $(PEERS)
+bench-build: $(BENCHES)
+
+# ---- objects -------------------------------------------------------------------------------------
+
+# a change of compiler or flags makes everything again
+$(STAMP): FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(ALLFLAGS))' | cmp -s - $@ || \
+		printf '%s\n' '$(subst ','\'',$(ALLFLAGS))' > $@
+
+$(BUILD)/schedulers/list.inc: FORCE
+	@mkdir -p $(@D)
+	@printf '$(if $(POLICIES),X(%s)\n)' $(POLICIES) | cmp -s - $@ || \
+		printf '$(if $(POLICIES),X(%s)\n)' $(POLICIES) > $@
+
+$(BUILD)/obj/user/%.o: user/%.c $(STAMP) | $(BUILD)/schedulers/list.inc
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) $(INC) -I$(BUILD)/schedulers -c $< -o $@
+
+$(BUILD)/schedulers/%.native.o: schedulers/%.bpf.c $(STAMP)
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -Iinclude -Ibpf -c $< -o $@
+
+$(BUILD)/obj/tests/%.o: tests/%.c $(STAMP) | $(BUILD)/schedulers/list.inc
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) $(INC) -Ibpf -I$(BUILD)/schedulers -c $< -o $@
+
+$(BUILD)/obj/bench/%.o: bench/%.c $(STAMP) | $(BUILD)/schedulers/list.inc
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) $(INC) -Ibpf -I$(BUILD)/schedulers -c $< -o $@
+
+$(BUILD)/obj/examples/%.o: examples/%.c $(STAMP)
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -Iinclude -c $< -o $@
+
+# ---- library and command -------------------------------------------------------------------------
+
+# every object with its internal names: for the command, the unit tests and the benchmarks
+$(BUILD)/libtaio-test.a: $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# one object with only the public names left, so that no internal name meets one of the program
+$(BUILD)/libtaio.a: $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)$(CC) -r -nostdlib -o $(BUILD)/obj/libtaio.o $^
+	$(Q)$(OBJCOPY) --localize-hidden $(BUILD)/obj/libtaio.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(BUILD)/obj/libtaio.o
+
+$(BUILD)/$(SOFILE): $(LIB_OBJ) user/libtaio.map
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -o $@ $(LINK) $(GC) $(NOUNDEF) -Wl,-soname,$(SONAME) \
+		-Wl,--version-script,user/libtaio.map $(LDFLAGS) $(LIB_OBJ) -luring -lpthread -ldl
+
+$(BUILD)/$(SONAME) $(BUILD)/libtaio.so: $(BUILD)/$(SOFILE)
+	@ln -sf $(SOFILE) $@
+
+# The command carries taio and liburing in itself and needs only libc at start: it must start as
+# fast as cp. The reason for lazy binding is the same.
+$(BUILD)/taio: $(CLI_OBJ) $(BUILD)/libtaio-test.a
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $(LINK) $(GC) $(LDFLAGS) $^ -l:liburing.a -lpthread -ldl
+
+$(BUILD)/taio.pc: taio.pc.in $(STAMP)
+	$(call say,GEN,$@)
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+# ---- BPF -----------------------------------------------------------------------------------------
+
+BPF_CC = $(CLANG) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Wshadow \
+	$(if $(filter 1,$(WERROR)),-Werror) -Iinclude -Ibpf -I$(BUILD) -MMD -MP
+
+ifeq ($(BPF_WHY),)
+bpf: $(POLICY_OBJ) $(BPF_OBJ)
+else
+bpf:
+	@echo '  SKIP    BPF objects are not built, policies run natively: $(BPF_WHY)'
+endif
+
+# only rewritten when the types differ, so that a reboot into the same kernel rebuilds nothing
+$(BUILD)/vmlinux.h: $(BTF)
+	$(call say,BTF,$@)
+	@mkdir -p $(@D)
+	$(Q)$(BPFTOOL) btf dump file $(BTF) format c > $@.new
+	@if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi; touch $@
+
+$(BUILD)/%.bpf.o: %.bpf.c $(BUILD)/vmlinux.h Makefile
+	$(call say,BPF,$@)
+	@mkdir -p $(@D)
+	$(Q)$(BPF_CC) -c $< -o $@
+	$(Q)$(LLVM_STRIP) -g $@
+
+# ---- programs ------------------------------------------------------------------------------------
+
+$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call obj,$(HELP_SRC)) $(BUILD)/libtaio-test.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(LINK) $(LDFLAGS) $^ -lcriterion -luring -lpthread -ldl -lm
+
+$(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(BUILD)/libtaio-test.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(subst fuzzer-no-link,fuzzer,$(LINK)) $(LDFLAGS) $^ -luring -lpthread -ldl
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtaio-test.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(LINK) $(LDFLAGS) $^ -luring -lpthread -ldl -lm
+
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(call obj,$(BLIB_SRC)) $(BUILD)/libtaio-test.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(LINK) $(LDFLAGS) $^ -luring -lpthread -ldl -lm
+
+# as a user of the shared library would build them
+$(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(BUILD)/$(SOFILE) | $(BUILD)/libtaio.so $(BUILD)/$(SONAME)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(LINK) $(LDFLAGS) $< -L$(BUILD) -ltaio -Wl,-rpath,'$$ORIGIN/..'
+
+# ---- tests ---------------------------------------------------------------------------------------
+
+setup:
+	@tests/setup.sh
+
+# setup may install compiler and libraries, so building starts in a make of its own after it
+demo: setup
+	@$(MAKE) all
+	@BUILD=$(BUILD) examples/demo.sh
+
+test: setup
+	@$(MAKE) -k all units; made=$$?; \
+	BUILD=$(BUILD) tests/run.sh all && exit $$made
+
+unit: units
+	@BUILD=$(BUILD) tests/run.sh unit
+
+check: all units
+	@BUILD=$(BUILD) tests/run.sh check
+
+# halt_on_error: an error must be the end of the test that made it
+asan ubsan:
+	@$(MAKE) BUILD=build-asan OPT='-O1 -g' SANITIZE=address,undefined units
+	@BUILD=build-asan ASAN_OPTIONS=detect_stack_use_after_return=1:$(ASAN_OPTIONS) \
+		UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 tests/run.sh unit
+
+# setarch -R: ThreadSanitizer of gcc 12 does not know the address layout that newer kernels draw
+tsan:
+	@$(MAKE) BUILD=build-tsan OPT='-O1 -g' SANITIZE=thread units
+	@BUILD=build-tsan TSAN_OPTIONS=halt_on_error=1:$(TSAN_OPTIONS) \
+		setarch -R tests/run.sh unit
+
+FUZZ_SECONDS ?= 20
+fuzz:
+	@$(MAKE) BUILD=build-fuzz CC=$(CLANG) OPT='-O1 -g' \
+		SANITIZE=fuzzer-no-link,address,undefined $(FUZZ_SRC:%.c=build-fuzz/%)
+	@for target in $(FUZZ_SRC:tests/fuzz_%.c=%); do \
+		mkdir -p build-fuzz/corpus/$$target; \
+		build-fuzz/tests/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			-artifact_prefix=build-fuzz/ build-fuzz/corpus/$$target \
+			tests/corpus/$$target || exit 1; \
+	done
+
+bench: all bench-build
+	@BUILD=$(BUILD) bench/run.sh
+
+# ---- sources -------------------------------------------------------------------------------------
+
+C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null || \
+	find include user bpf schedulers tests bench examples -name '*.[ch]')
+SH_FILES = $(shell grep -rIlE '^\#!.*sh$$' .ci tests bench examples vmtest 2>/dev/null)
+
+fmt:
+	clang-format -i $(C_FILES)
+
+lint:
+	@CC='$(CC)' FLAGS='-std=gnu11 $(DEFS) $(INC) -Ibpf -I$(BUILD)/schedulers' \
+		tests/lint.sh $(C_FILES) -- $(SH_FILES)
+
+# ---- installation --------------------------------------------------------------------------------
+
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+INCDIR = $(DESTDIR)$(PREFIX)/include
+LIBDIR = $(DESTDIR)$(PREFIX)/lib
+MANDIR = $(DESTDIR)$(PREFIX)/share/man
+DATADIR = $(DESTDIR)$(PREFIX)/share/taio
+COMPDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+COMPLETION := $(firstword $(call wild,user/cli/completion/taio*) $(call wild,docs/completion/taio*))
+man = $(call wild,docs/man/*.$(1) docs/man/man$(1)/*.$(1))
+
+install: all
+	install -d $(BINDIR) $(INCDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/taio/schedulers \
+		$(DATADIR)/schedulers $(DATADIR)/bpf
+	install -m 755 $(BUILD)/taio $(BINDIR)/taio
+	install -m 644 $(HEADERS) $(INCDIR)
+	install -m 755 $(BUILD)/$(SOFILE) $(LIBDIR)/$(SOFILE)
+	ln -sf $(SOFILE) $(LIBDIR)/$(SONAME)
+	ln -sf $(SOFILE) $(LIBDIR)/libtaio.so
+	install -m 644 $(BUILD)/libtaio.a $(LIBDIR)/libtaio.a
+	install -m 644 $(BUILD)/taio.pc $(LIBDIR)/pkgconfig/taio.pc
+	$(if $(wildcard $(POLICY_OBJ)),install -m 644 $(wildcard $(POLICY_OBJ)) \
+		$(LIBDIR)/taio/schedulers)
+	$(if $(POLICIES),install -m 644 $(wildcard schedulers/*.bpf.c schedulers/README*) \
+		$(DATADIR)/schedulers)
+	$(if $(wildcard bpf/*.h),install -m 644 $(wildcard bpf/*.h) $(DATADIR)/bpf)
+	$(foreach n,1 3 7,$(if $(call man,$(n)),install -d $(MANDIR)/man$(n) && \
+		install -m 644 $(call man,$(n)) $(MANDIR)/man$(n) &&)) :
+	$(if $(COMPLETION),install -d $(COMPDIR) && install -m 644 $(COMPLETION) $(COMPDIR)/taio)
+	$(if $(DESTDIR),,@if [ "$$(id -u)" = 0 ]; then ldconfig; fi)
+
+uninstall:
+	rm -f $(BINDIR)/taio $(HEADERS:include/%=$(INCDIR)/%) $(LIBDIR)/$(SOFILE) \
+		$(LIBDIR)/$(SONAME) $(LIBDIR)/libtaio.so $(LIBDIR)/libtaio.a \
+		$(LIBDIR)/pkgconfig/taio.pc $(COMPDIR)/taio
+	rm -f $(foreach n,1 3 7,$(patsubst %,$(MANDIR)/man$(n)/%,$(notdir $(call man,$(n)))))
+	rm -rf $(LIBDIR)/taio $(DATADIR)
+
+clean:
+	rm -rf $(BUILD) build-asan build-tsan build-fuzz
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
