@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * netops.h: what the network drivers (net, dgram, gso) share, and the three things that the engine
+ * itself does with a socket: end it, drop it, ask whether its peer is on this machine. No policy
+ * and no state of its own: everything is kept in the socket or in the caller's structures.
+ */
+#ifndef TAIO_DRIVERS_NETOPS_H
+#define TAIO_DRIVERS_NETOPS_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "taio_driver.h"
+
+/* ---- for the engine ------------------------------------------------------------------------- */
+
+/*
+ * Is the peer of this socket on this machine (then the end gets TAIO_END_LOCAL: there is no zero
+ * copy towards it)? True for AF_UNIX, loopback and every address of this machine.
+ * Return: 1 or 0; 0 also when there is no peer. At most four system calls, none of which waits.
+ */
+int netops_is_local(int fd);
+
+/*
+ * End of the bytes to the peer (TAIO_STEP_SHUTDOWN): shutdown(SHUT_WR) of a stream socket; then an
+ * error that is already pending is reported, because the last bytes did not get through. It does
+ * not wait for the peer. A datagram socket has nothing to shut (its end mark was sent by the step
+ * with TAIO_SF_LAST or by netops_end_mark()), a pipe or file neither: 0.
+ * Return: 0; -ECONNRESET, -EPIPE, -ETIMEDOUT, -EHOSTUNREACH: what became of the connection; -EBADF.
+ */
+int netops_finish(int fd);
+
+/*
+ * Sends the empty datagram that ends a transfer, for requests whose last step could not do it: an
+ * empty source, or one whose length was not known before it ended.
+ * Return: 0; -EAGAIN: the socket is full, again when it is writable; other errors of send(2).
+ */
+int netops_end_mark(int fd);
+
+/*
+ * Drops whatever the steps on @addr left open, for requests that FAILED: a connected stream is
+ * closed by a reset, so that the peer cannot take what it got for the whole. Removes the path of a
+ * Unix socket that still listens. May be called in every state and again.
+ */
+void netops_abort(struct taio_addr *addr);
+
+/*
+ * A sentence for a failed TAIO_STEP_RESOLVE, @error as in the event (negative errno); NULL: say it
+ * with strerror(3). The codes are those of net.c:
+ *   -ENOENT        the name does not exist or has no address of this kind
+ *   -EHOSTUNREACH  no name server answered
+ *   -EREMOTEIO     the name server failed for good
+ */
+const char *netops_resolve_text(int error);
+
+/* ---- for the datagram drivers ---------------------------------------------------------------- */
+
+#define NETOPS_UNIT_DEFAULT 1472
+#define NETOPS_UNIT_MAX     65507
+#define NETOPS_ROOM_BYTES   (256 * 1024)
+
+/* open() and close() of a device that needs rooms: dev->priv becomes a pool of NETOPS_ROOM_BYTES
+ * each, one for every thread that may run a step. -ENOMEM with dev->reason. */
+int netops_pool_open(struct taio_device *dev);
+void netops_pool_close(struct taio_device *dev);
+
+/* A room for the time of one step; NULL: all are taken, which more than 64 threads would need. */
+void *netops_room_get(struct taio_device *dev);
+void netops_room_put(struct taio_device *dev, void *room);
+
+/* Payload bytes of a datagram of this end. */
+static inline size_t netops_unit(const struct taio_end *end)
+{
+	if (!end->unit)
+		return NETOPS_UNIT_DEFAULT;
+	return end->unit < NETOPS_UNIT_MAX ? end->unit : NETOPS_UNIT_MAX;
+}
+
+/*
+ * MEM, FILE or ZERO to DGRAM: the whole of a sending step. Pieces of the source, each but the last a
+ * multiple of @whole bytes, go to @send, which sends them in order as datagrams of netops_unit(),
+ * adds to *moved and returns 0 or a negative errno (-EAGAIN, -ENOBUFS: the socket is full, later).
+ * Then an error that the peer's host sent back is reported, and with TAIO_SF_LAST the empty end
+ * mark is sent. While more bytes follow (TAIO_SF_MORE), only whole datagrams are.
+ * Return: bytes; 0: the source ended; -EAGAIN: the socket is full; other errors of send(2): also
+ * after datagrams were sent, as they are lost as well; of pread(2) with nothing sent.
+ */
+int64_t netops_send(struct taio_step *step, void *room, size_t whole,
+		    int (*send)(struct taio_step *step, const uint8_t *piece, size_t bytes,
+				uint64_t *moved));
+
+/* Is it an error of a socket that is only full? @error: negative errno. */
+static inline int netops_is_full(int64_t error)
+{
+	return error == -EAGAIN || error == -EWOULDBLOCK || error == -ENOBUFS;
+}
+
+/* -EAGAIN with the step saying what to wait for. */
+int64_t netops_again(struct taio_step *step, int fd, uint32_t events);
+
+/*
+ * DGRAM to MEM, FILE or NULL: appends datagrams in the order in which they come, until step->len is
+ * full or none is there. @room: for a file. A datagram is taken only if it fits as a whole. The
+ * empty end mark is never taken together with bytes: it is the whole of a step with result 0.
+ * Return: bytes; 0: end mark; -EAGAIN: none there; -EMSGSIZE: the next datagram is larger than
+ * step->len (it stays where it is); other errors of recv(2) and write(2).
+ */
+int64_t netops_receive(struct taio_step *step, void *room);
+
+#endif /* TAIO_DRIVERS_NETOPS_H */
