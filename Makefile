@@ -49,11 +49,10 @@ else
 NOUNDEF := -Wl,-z,defs
 endif
 
-# where an installed library looks for policy objects
-DEFS := -D_GNU_SOURCE -DTAIO_LIBDIR='"$(PREFIX)/lib/taio"'
+DEFS := -D_GNU_SOURCE
 INC  := -Iinclude -Iuser
 COMPILE = $(CC) $(BASE) $(CFLAGS) $(DEFS) $(CPPFLAGS) -MMD -MP
-ALLFLAGS = $(CC) $(BASE) $(CFLAGS) $(DEFS) $(CPPFLAGS) $(LINK) $(LDFLAGS)
+ALLFLAGS = $(CC) $(BASE) $(CFLAGS) $(CPPFLAGS) $(LINK) $(LDFLAGS)
 
 ifeq ($(V),1)
 Q :=
@@ -79,7 +78,7 @@ PEER_SRC := $(filter-out $(HELP_SRC) $(UNIT_SRC) $(FUZZ_SRC),$(call wild,tests/*
 EX_SRC   := $(call wild,examples/*.c)
 BLIB_SRC := $(call wild,bench/lib*.c)
 BENCH_SRC := $(filter-out $(BLIB_SRC),$(call wild,bench/*.c))
-HEADERS  := include/taio.h include/taio_driver.h include/taio_policy.h
+HEADERS  := $(call wild,include/*.h)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 bin = $(patsubst %.c,$(BUILD)/%,$(1))
@@ -95,20 +94,27 @@ POLICY_OBJ := $(POLICIES:%=$(BUILD)/schedulers/%.bpf.o)
 BPF_OBJ := $(BPF_SRC:%.bpf.c=$(BUILD)/%.bpf.o)
 LIBS    := $(BUILD)/$(SOFILE) $(BUILD)/libtaio.a $(BUILD)/libtaio-test.a
 STAMP   := $(BUILD)/obj/.flags
+PREFIXED := $(filter $(BUILD)/obj/user/policy/%,$(LIB_OBJ)) $(BUILD)/taio.pc
 
-# BPF objects need the types of a kernel; without them everything still runs on the native twins
-ifeq ($(wildcard $(BTF)),)
-BPF_WHY := $(BTF) is missing (a kernel built with CONFIG_DEBUG_INFO_BTF has it)
-else ifeq ($(BPFTOOL),)
-BPF_WHY := bpftool is missing (make setup installs it)
-else ifeq ($(shell command -v $(CLANG) 2>/dev/null),)
+# Without clang there are no BPF objects, and everything runs on the native twins. Only objects that
+# include vmlinux.h need the types of a kernel.
+BTF_SRC := $(if $(POLICIES)$(BPF_SRC),$(shell grep -lE '^\#include "vmlinux.h"' \
+	$(POLICIES:%=schedulers/%.bpf.c) $(BPF_SRC)))
+ifeq ($(shell command -v $(CLANG) 2>/dev/null),)
+BPF_SKIP := $(POLICY_OBJ) $(BPF_OBJ)
 BPF_WHY := $(CLANG) is missing (make setup installs it)
+else ifeq ($(BPFTOOL),)
+BPF_SKIP := $(BTF_SRC:%.c=$(BUILD)/%.o)
+BPF_WHY := bpftool is missing (make setup installs it)
+else ifeq ($(wildcard $(BTF)),)
+BPF_SKIP := $(BTF_SRC:%.c=$(BUILD)/%.o)
+BPF_WHY := $(BTF) is missing (a kernel built with CONFIG_DEBUG_INFO_BTF has it)
 endif
 
 # ---- what can be asked for -----------------------------------------------------------------------
 
 .PHONY: all help lib bpf units bench-build setup demo test check unit bench fmt lint asan ubsan \
-	tsan fuzz install uninstall clean FORCE
+	tsan fuzz install install-files uninstall clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -134,11 +140,21 @@ bench-build: $(BENCHES)
 
 # ---- objects -------------------------------------------------------------------------------------
 
-# a change of compiler or flags makes everything again
+# A file that holds what it is given, and is only as old as the last change of it: a change of
+# compiler or flags makes everything again, one of PREFIX only what knows it.
+keep = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || \
+	printf '%s\n' '$(subst ','\'',$(1))' > $@
+
 $(STAMP): FORCE
-	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ','\'',$(ALLFLAGS))' | cmp -s - $@ || \
-		printf '%s\n' '$(subst ','\'',$(ALLFLAGS))' > $@
+	$(call keep,$(ALLFLAGS))
+
+$(BUILD)/obj/.prefix: FORCE
+	$(call keep,$(PREFIX))
+
+$(PREFIXED): $(BUILD)/obj/.prefix
+
+# where an installed library looks for policy objects
+$(BUILD)/obj/user/policy/%.o: DEFS += -DTAIO_LIBDIR='"$(PREFIX)/lib/taio"'
 
 $(BUILD)/schedulers/list.inc: FORCE
 	@mkdir -p $(@D)
@@ -198,7 +214,7 @@ $(BUILD)/taio: $(CLI_OBJ) $(BUILD)/libtaio-test.a
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(LINK) $(GC) $(LDFLAGS) $^ -l:liburing.a -lpthread -ldl
 
-$(BUILD)/taio.pc: taio.pc.in $(STAMP)
+$(BUILD)/taio.pc: taio.pc.in include/taio.h
 	$(call say,GEN,$@)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
 
@@ -207,13 +223,12 @@ $(BUILD)/taio.pc: taio.pc.in $(STAMP)
 BPF_CC = $(CLANG) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Wshadow \
 	$(if $(filter 1,$(WERROR)),-Werror) -Iinclude -Ibpf -I$(BUILD) -MMD -MP
 
-ifeq ($(BPF_WHY),)
-bpf: $(POLICY_OBJ) $(BPF_OBJ)
-else
-bpf:
-	@echo '  SKIP    BPF objects are not built, policies run natively: $(BPF_WHY)'
+bpf: $(filter-out $(BPF_SKIP),$(POLICY_OBJ) $(BPF_OBJ))
+ifneq ($(BPF_SKIP),)
+	@echo '  SKIP    $(BPF_SKIP): $(BPF_WHY)'
 endif
 
+$(BTF_SRC:%.c=$(BUILD)/%.o): $(BUILD)/vmlinux.h
 # only rewritten when the types differ, so that a reboot into the same kernel rebuilds nothing
 $(BUILD)/vmlinux.h: $(BTF)
 	$(call say,BTF,$@)
@@ -221,7 +236,7 @@ $(BUILD)/vmlinux.h: $(BTF)
 	$(Q)$(BPFTOOL) btf dump file $(BTF) format c > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi; touch $@
 
-$(BUILD)/%.bpf.o: %.bpf.c $(BUILD)/vmlinux.h Makefile
+$(BUILD)/%.bpf.o: %.bpf.c Makefile
 	$(call say,BPF,$@)
 	@mkdir -p $(@D)
 	$(Q)$(BPF_CC) -c $< -o $@
@@ -266,13 +281,12 @@ demo: setup
 	@BUILD=$(BUILD) examples/demo.sh
 
 test: setup
-	@$(MAKE) -k all units; made=$$?; \
-	BUILD=$(BUILD) tests/run.sh all && exit $$made
+	@$(MAKE) -k all units; MADE=$$? BUILD=$(BUILD) tests/run.sh all
 
 unit: units
 	@BUILD=$(BUILD) tests/run.sh unit
 
-check: all units
+check: all $(PEERS)
 	@BUILD=$(BUILD) tests/run.sh check
 
 # halt_on_error: an error must be the end of the test that made it
@@ -326,6 +340,10 @@ COMPLETION := $(firstword $(call wild,user/cli/completion/taio*) $(call wild,doc
 man = $(call wild,docs/man/*.$(1) docs/man/man$(1)/*.$(1))
 
 install: all
+	@$(MAKE) install-files
+
+# what was built, as it is
+install-files:
 	install -d $(BINDIR) $(INCDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/taio/schedulers \
 		$(DATADIR)/schedulers $(DATADIR)/bpf
 	install -m 755 $(BUILD)/taio $(BINDIR)/taio
@@ -353,6 +371,6 @@ uninstall:
 	rm -rf $(LIBDIR)/taio $(DATADIR)
 
 clean:
-	rm -rf $(BUILD) build-asan build-tsan build-fuzz
+	rm -rf $(BUILD) build-asan build-tsan build-fuzz build-clang
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
