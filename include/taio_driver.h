@@ -126,6 +126,7 @@ enum taio_file_state {
 
 /** A peer, shared by the control steps of a request. */
 struct taio_addr {
+	const char *copy;        /* the engine's string that the next three point into */
 	const char *text;        /* as the user gave it, without "listen:" */
 	const char *host, *port; /* parts of it; host NULL: Unix path in text */
 	uint16_t host_len, port_len;

@@ -9,12 +9,12 @@
 
 #include "taio.h"
 
-#define PICK_ERRORS_MAX  3    /* in a row before quarantine */
-#define PICK_LEVEL_MAX   10   /* 1 ms << 10: about a second */
-#define PICK_PROBE_SHARE 128  /* probes may cost 1/128 of the time that work took */
+#define PICK_ERRORS_MAX          3   /* in a row before quarantine */
+#define PICK_LEVEL_MAX           10  /* 1 ms << 10: about a second */
+#define PICK_PROBE_SHARE         128 /* probes may cost 1/128 of the time that work took */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
-#define PICK_SURPRISE    4    /* times the price */
-#define PICK_SURPRISE_MIN_NS 20000
+#define PICK_SURPRISE            4 /* times the price */
+#define PICK_SURPRISE_MIN_NS     20000
 
 /* The published figures as a price, when the policy has none: service time, waited for in turn by
  * those in flight. */
@@ -78,8 +78,8 @@ static enum taio_why pick_bar(const struct picker *picker, const struct pick_que
 {
 	const struct pick_device *device = &picker->device[c->device];
 
-	if (device->quarantine_ns && (device->quarantine_ns > query->now_ns ||
-				      (device->on_trial && device->in_flight)))
+	if (device->quarantine_ns &&
+	    (device->quarantine_ns > query->now_ns || (device->on_trial && device->in_flight)))
 		return TAIO_WHY_QUARANTINE;
 	if (device->in_flight >= device->limit)
 		return TAIO_WHY_FULL;
@@ -133,8 +133,9 @@ static void pick_scan(const struct picker *picker, const struct pick_query *quer
 			continue;
 		bar = pick_bar(picker, query, c);
 		if (bar == TAIO_WHY_QUARANTINE) {
-			if (!best->soonest || picker->device[c->device].quarantine_ns <
-						      picker->device[best->soonest->device].quarantine_ns)
+			if (!best->soonest ||
+			    picker->device[c->device].quarantine_ns <
+				    picker->device[best->soonest->device].quarantine_ns)
 				best->soonest = c;
 			continue;
 		}
@@ -189,9 +190,8 @@ static void pick_take(const struct pick_query *query, const struct pick_candidat
 	ret->slot = c->slot;
 	ret->bucket = bucket;
 	ret->why = (uint8_t)why;
-	ret->cell = c->slot == PICK_NONE ?
-			    UINT16_MAX :
-			    (uint16_t)(query->context->index * TAIO_CLASSES + class);
+	ret->cell = c->slot == PICK_NONE ? UINT16_MAX
+					 : (uint16_t)(query->context->index * TAIO_CLASSES + class);
 	ret->predicted_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
 	query->context->last[class] = c->device;
 }
@@ -229,8 +229,8 @@ int pick_choose(struct picker *picker, const struct pick_query *query,
 	/* Hysteresis: 1/16 is within the noise of what is learnt. */
 	if (best.kept && best.kept != best.candidate &&
 	    best.kept_cost <= best.cost + (best.cost >> 4)) {
-		pick_take(query, best.kept, class, best.kept_cost, best.kept_bucket,
-			  TAIO_WHY_PRICE, ret_choice);
+		pick_take(query, best.kept, class, best.kept_cost, best.kept_bucket, TAIO_WHY_PRICE,
+			  ret_choice);
 		return 0;
 	}
 	pick_take(query, best.candidate, class, best.cost, best.bucket,
@@ -255,9 +255,9 @@ unsigned int pick_explain(const struct picker *picker, const struct pick_query *
 		reasons[n].device = c->device;
 		reasons[n].in_flight = (uint16_t)picker->device[c->device].in_flight;
 		reasons[n].cost_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
-		reasons[n].why_not = context->unfit & bit ? TAIO_WHY_UNFIT :
-				     query->skip & bit    ? TAIO_WHY_FORBIDDEN :
-							    (uint8_t)pick_bar(picker, query, c);
+		reasons[n].why_not = context->unfit & bit ? TAIO_WHY_UNFIT
+				     : query->skip & bit  ? TAIO_WHY_FORBIDDEN
+							  : (uint8_t)pick_bar(picker, query, c);
 		n++;
 	}
 	return n;

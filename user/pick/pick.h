@@ -29,15 +29,16 @@ struct pick_context {
 	uint8_t index; /* in the policy's maps; PICK_NONE: no room there */
 	uint8_t count;
 	uint8_t last[TAIO_CLASSES]; /* device taken last; PICK_NONE */
-	uint64_t unfit;             /* devices that turned out not to work here */
+	uint64_t unfit;             /* devices that turned out not to work here ... */
+	uint64_t unfit_ns;          /* ... until then */
 	struct pick_candidate candidate[TAIO_SLOTS];
 };
 
 struct pick_device {
 	uint32_t in_flight, limit;
-	uint32_t errors;     /* in a row, forgiven with successes */
-	uint32_t level;      /* of quarantine: it lasts 1 ms << level */
-	uint64_t progress_ns; /* last completion, or first submission after idleness */
+	uint32_t errors;        /* in a row, forgiven with successes */
+	uint32_t level;         /* of quarantine: it lasts 1 ms << level */
+	uint64_t progress_ns;   /* last completion, or first submission after idleness */
 	uint64_t quarantine_ns; /* until then; 0: none */
 	uint64_t probed_ns;
 	uint8_t map_index; /* in taio_dev; PICK_NONE */
@@ -60,8 +61,8 @@ struct pick_query {
 	struct pick_context *context;
 	uint64_t bytes;
 	uint64_t now_ns;
-	uint64_t skip;     /* devices that may not run it */
-	uint32_t goal;     /* enum taio_goal */
+	uint64_t skip; /* devices that may not run it */
+	uint32_t goal; /* enum taio_goal */
 	bool may_probe;
 };
 
@@ -109,8 +110,8 @@ struct pick_result {
 	const struct pick_choice *choice;
 	uint64_t submit_ns, now_ns;
 	uint64_t bytes, cpu_ns;
-	bool error; /* the device failed: breaker */
-	bool learn; /* whole, successful: may be learnt from */
+	bool error;    /* the device failed: breaker */
+	bool learn;    /* whole, successful: may be learnt from */
 	bool occupied; /* it held the caller's thread: in_flight was never raised */
 };
 

@@ -73,7 +73,7 @@ static const uint16_t request_legal[REQUEST_STATE_COUNT] = {
 	[REQUEST_WAIT_LANE] = TO(READY) | TO(DONE),
 	[REQUEST_WAIT_TIME] = TO(READY) | TO(DONE),
 	[REQUEST_WAIT_ROOM] = TO(READY) | TO(DONE),
-	[REQUEST_DONE] = 0,
+	[REQUEST_DONE] = 0, /* only request_put() */
 };
 
 void request_set_state(struct request *r, enum request_state state)
@@ -117,8 +117,7 @@ struct request *request_queue_pop(struct request_queue *queue, struct request_po
 	return r;
 }
 
-bool request_queue_remove(struct request_queue *queue, struct request_pool *pool,
-			  struct request *r)
+bool request_queue_remove(struct request_queue *queue, struct request_pool *pool, struct request *r)
 {
 	uint32_t index = request_index(pool, r), at = queue->head, before = REQUEST_NONE;
 
@@ -139,7 +138,7 @@ bool request_queue_remove(struct request_queue *queue, struct request_pool *pool
 	return true;
 }
 
-void request_fifo_push(struct request *r, enum taio_step_type step)
+void request_fifo_push(struct request *r, unsigned int step)
 {
 	assert(r->fifo_head + r->fifo_count < REQUEST_FIFO_MAX);
 	r->fifo[r->fifo_head + r->fifo_count++] = (uint8_t)step;

@@ -38,9 +38,9 @@ struct request_vector {
 struct request {
 	uint64_t cookie;
 	struct taio_end from, to;
-	uint64_t length; /* bytes to move; TAIO_TO_END until the end is known */
-	uint64_t issued; /* bytes handed to devices */
-	uint64_t moved;  /* bytes that reached the destination */
+	uint64_t length;   /* bytes to move; TAIO_TO_END until the end is known */
+	uint64_t issued;   /* bytes handed to devices */
+	uint64_t moved;    /* bytes that reached the destination */
 	uint64_t data_end; /* sparse source: end of the data range at issued */
 	uint64_t accepted_ns;
 	uint64_t expires_ns; /* 0: no timeout */
@@ -55,15 +55,16 @@ struct request {
 	struct taio_file *file;
 	struct taio_addr *addr_from, *addr_to;
 	struct request_vector vector_from, vector_to;
-	int32_t error; /* first error, negative errno */
-	uint32_t flags; /* enum taio_flag */
-	uint32_t next;  /* in the queue that its state names */
+	int32_t wait_fd; /* REQUEST_WAIT_FD: which */
+	int32_t error;   /* first error, negative errno */
+	uint32_t flags;  /* enum taio_flag */
+	uint32_t next;   /* in the queue that its state names */
 	uint32_t hash_next;
 	uint32_t lane_next[2]; /* behind it on the lane of its source, destination */
 	uint32_t timer;        /* place in the timer heap, REQUEST_NONE: none */
 	uint16_t tag;
-	uint16_t outstanding; /* steps in the hands of devices */
-	uint8_t fifo[REQUEST_FIFO_MAX]; /* enum taio_step_type */
+	uint16_t outstanding;           /* steps in the hands of devices */
+	uint8_t fifo[REQUEST_FIFO_MAX]; /* enum taio_step_type, REQUEST_FIFO_TO */
 	uint8_t fifo_head, fifo_count;
 	uint8_t state; /* enum request_state */
 	uint8_t goal, priority;
@@ -79,10 +80,10 @@ enum request_trait {
 	REQUEST_HAS_LANES = 1 << 0, /* it stands in the queues of its streams */
 	REQUEST_ENDED = 1 << 1,     /* the source said: no more */
 	REQUEST_CANCELLED = 1 << 2,
-	REQUEST_SPARSE = 1 << 3,    /* the source has holes that shall stay holes */
-	REQUEST_ONLY_RW = 1 << 4,   /* a file that lies about its size (procfs): plain reads only */
+	REQUEST_SPARSE = 1 << 3,  /* the source has holes that shall stay holes */
+	REQUEST_ONLY_RW = 1 << 4, /* a file that lies about its size (procfs): plain reads only */
 	REQUEST_HASHED = 1 << 5,
-	REQUEST_PIECES = 1 << 6     /* at least one end is a vector */
+	REQUEST_PIECES = 1 << 6 /* at least one end is a vector */
 };
 
 _Static_assert(sizeof(struct request) <= 464, "request and event must fit in 512 bytes");
@@ -119,11 +120,17 @@ struct request *request_queue_pop(struct request_queue *queue, struct request_po
 bool request_queue_remove(struct request_queue *queue, struct request_pool *pool,
 			  struct request *r);
 
-/* The FIFO of steps. */
-void request_fifo_push(struct request *request, enum taio_step_type step);
+/* The FIFO of steps. A step on an address also says which side's address it is. */
+#define REQUEST_FIFO_TO 0x80u
+void request_fifo_push(struct request *request, unsigned int step);
+static inline unsigned int request_fifo_side(const struct request *r)
+{
+	return r->fifo_count && (r->fifo[r->fifo_head] & REQUEST_FIFO_TO) ? 1 : 0;
+}
 static inline enum taio_step_type request_fifo_head(const struct request *r)
 {
-	return r->fifo_count ? (enum taio_step_type)r->fifo[r->fifo_head] : TAIO_STEP_NONE;
+	return r->fifo_count ? (enum taio_step_type)(r->fifo[r->fifo_head] & ~REQUEST_FIFO_TO) :
+			       TAIO_STEP_NONE;
 }
 static inline void request_fifo_pop(struct request *r)
 {

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * accept.c: from the public call to a request with its plan: checks arguments, finds out what the
+ * ends are, copies strings, builds the FIFO. Whatever it refuses leaves nothing behind.
+ */
+#include "engine/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "drivers/fileops.h"
+#include "plan/endpoint.h"
+#include "plan/plan.h"
+#include "util/clock.h"
+
+#define ACCEPT_DATAGRAM 1472
+
+static int accept_refuse(struct taio *e, int error, const char *why)
+{
+	snprintf(e->refusal, sizeof(e->refusal), "%s", why);
+	return error;
+}
+
+static char *accept_string(struct taio *e, const char *text, int *ret_error)
+{
+	size_t length = strnlen(text, PATH_MAX);
+	char *copy;
+
+	if (length == PATH_MAX) {
+		*ret_error = -ENAMETOOLONG;
+		return NULL;
+	}
+	copy = slab_get(&e->slab, length + 1);
+	if (!copy) {
+		*ret_error = -ENOBUFS;
+		return NULL;
+	}
+	memcpy(copy, text, length + 1);
+	return copy;
+}
+
+static void accept_string_put(struct taio *e, const char *text)
+{
+	if (text)
+		slab_put(&e->slab, (void *)(uintptr_t)text, strlen(text) + 1);
+}
+
+static void accept_release_address(struct taio *e, struct taio_addr *addr)
+{
+	if (!addr)
+		return;
+	accept_string_put(e, addr->copy);
+	slab_put(&e->slab, addr, sizeof(*addr));
+}
+
+void accept_release(struct taio *e, struct request *r)
+{
+	if (r->file) {
+		accept_string_put(e, r->file->from_path);
+		accept_string_put(e, r->file->to_path);
+		slab_put(&e->slab, r->file, sizeof(*r->file));
+	}
+	accept_release_address(e, r->addr_from);
+	accept_release_address(e, r->addr_to);
+	r->file = NULL;
+	r->addr_from = r->addr_to = NULL;
+}
+
+static int accept_file_record(struct taio *e, struct request *r)
+{
+	if (r->file)
+		return 0;
+	r->file = slab_get(&e->slab, sizeof(*r->file));
+	if (!r->file)
+		return -ENOBUFS;
+	memset(r->file, 0, sizeof(*r->file));
+	r->file->from_fd = r->file->to_fd = -1;
+	r->file->umask = (mode_t)e->umask;
+	r->file->flags = r->flags;
+	r->file->length = TAIO_TO_END;
+	return 0;
+}
+
+static int accept_path(struct taio *e, struct request *r, const struct taio_endpoint *ep,
+		       unsigned int side)
+{
+	int rc = accept_file_record(e, r);
+	char *copy;
+
+	if (rc)
+		return rc;
+	if (!ep->ptr)
+		return -EFAULT;
+	if (!*(const char *)ep->ptr)
+		return -ENOENT;
+	copy = accept_string(e, ep->ptr, &rc);
+	if (!copy)
+		return rc;
+	if (side) {
+		r->file->to_path = copy;
+		if (ep->offset && ep->offset != TAIO_CURRENT)
+			r->file->flags |= TAIO_IN_PLACE;
+	} else {
+		r->file->from_path = copy;
+		r->file->offset = ep->offset == TAIO_CURRENT ? 0 : ep->offset;
+		r->file->length = ep->length;
+	}
+	return 0;
+}
+
+static int accept_address(struct taio *e, struct request *r, const struct taio_endpoint *ep,
+			  unsigned int side)
+{
+	struct taio_addr *addr;
+	char *copy;
+	int rc = 0;
+
+	if (!ep->ptr)
+		return -EFAULT;
+	addr = slab_get(&e->slab, sizeof(*addr));
+	if (!addr)
+		return -ENOBUFS;
+	copy = accept_string(e, ep->ptr, &rc);
+	if (copy)
+		rc = addr_parse(copy, addr);
+	if (rc) {
+		accept_string_put(e, copy);
+		slab_put(&e->slab, addr, sizeof(*addr));
+		return rc;
+	}
+	/* addr_parse() may have stepped over "listen:": the record keeps the start of the copy. */
+	addr->fd = addr->listen_fd = -1;
+	addr->copy = copy;
+	(void)addr_numeric(addr);
+	if (side)
+		r->addr_to = addr;
+	else
+		r->addr_from = addr;
+	return 0;
+}
+
+/* What kind of thing an open descriptor is. */
+static int accept_classify(struct taio *e, struct request *r, const struct taio_endpoint *ep,
+			   struct taio_end *end, uint64_t *ret_size)
+{
+	struct stat st;
+	int type;
+	socklen_t length = sizeof(type);
+
+	*ret_size = TAIO_TO_END;
+	if (fstat(end->fd, &st))
+		return -errno;
+	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
+		end->kind = TAIO_KIND_FILE;
+		end->fs = (uint8_t)fileops_fs_of(end->fd, (uint64_t)st.st_dev);
+		e->fd_fs[end->fd & 63] = end->fs;
+		if (S_ISREG(st.st_mode))
+			*ret_size = (uint64_t)st.st_size;
+		if (S_ISREG(st.st_mode) && st.st_size == 0)
+			r->traits |= REQUEST_ONLY_RW; /* it may lie: procfs */
+		if (ep->offset == TAIO_CURRENT) {
+			end->flags |= TAIO_END_STREAMED;
+			r->traits |= REQUEST_POSITION;
+		}
+		return 0;
+	}
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (ep->offset != TAIO_CURRENT && ep->offset != 0)
+		return -ESPIPE;
+	if (!S_ISSOCK(st.st_mode)) {
+		end->kind = TAIO_KIND_PIPE;
+		return 0;
+	}
+	if (getsockopt(end->fd, SOL_SOCKET, SO_TYPE, &type, &length))
+		return -errno;
+	end->kind = type == SOCK_DGRAM ? TAIO_KIND_DGRAM : TAIO_KIND_STREAM;
+	return 0;
+}
+
+static int accept_fd(struct taio *e, struct request *r, const struct taio_endpoint *ep,
+		     unsigned int side)
+{
+	struct taio_end *end = side ? &r->to : &r->from;
+	uint64_t size;
+	int rc;
+
+	if (ep->fd < 0)
+		return -EBADF;
+	end->fd = ep->fd;
+	end->offset = ep->offset == TAIO_CURRENT ? 0 : ep->offset;
+	/* A part of a file by position: taken at its word, so that it costs no system call. */
+	if (ep->offset != TAIO_CURRENT && (side || ep->length != TAIO_TO_END) &&
+	    e->fd_fs[ep->fd & 63]) {
+		end->kind = TAIO_KIND_FILE;
+		end->fs = e->fd_fs[ep->fd & 63];
+		return 0;
+	}
+	rc = accept_classify(e, r, ep, end, &size);
+	if (rc)
+		return rc;
+	if (side == 0 && size != TAIO_TO_END && !(r->traits & REQUEST_ONLY_RW) &&
+	    !(end->flags & TAIO_END_STREAMED)) {
+		uint64_t rest = size > end->offset ? size - end->offset : 0;
+
+		if (rest < r->length)
+			r->length = rest;
+	}
+	return 0;
+}
+
+static int accept_vector(struct request *r, const struct taio_endpoint *ep, unsigned int side)
+{
+	struct request_vector *vector = side ? &r->vector_to : &r->vector_from;
+	const struct iovec *iov = ep->ptr;
+	uint64_t total = 0;
+
+	if (!iov || ep->length == 0 || ep->length > IOV_MAX)
+		return iov ? -EINVAL : -EFAULT;
+	vector->iov = iov;
+	vector->count = (uint32_t)ep->length;
+	for (uint32_t i = 0; i < vector->count; i++) {
+		if (!iov[i].iov_base && iov[i].iov_len)
+			return -EFAULT;
+		if (iov[i].iov_len > (uint64_t)INT64_MAX - total)
+			return -EINVAL;
+		total += iov[i].iov_len;
+	}
+	if (total < r->length)
+		r->length = total;
+	return 0;
+}
+
+static int accept_end(struct taio *e, struct request *r, const struct taio_endpoint *ep,
+		      unsigned int side, enum plan_end *ret_plan)
+{
+	struct taio_end *end = side ? &r->to : &r->from;
+
+	end->fd = end->fixed = -1;
+	*ret_plan = PLAN_OPEN;
+	switch ((enum taio_endpoint_type)ep->type) {
+	case TAIO_EP_MEMORY:
+		end->kind = TAIO_KIND_MEM;
+		end->ptr = (void *)(uintptr_t)ep->ptr;
+		if (!ep->ptr && ep->length)
+			return -EFAULT;
+		if (ep->length < r->length)
+			r->length = ep->length;
+		for (uint32_t i = 0; i < e->host.buffer_count; i++) {
+			const char *base = e->host.buffers[i].iov_base;
+
+			if ((char *)end->ptr >= base &&
+			    (char *)end->ptr + ep->length <= base + e->host.buffers[i].iov_len)
+				end->fixed = (int32_t)i;
+		}
+		return 0;
+	case TAIO_EP_VECTOR:
+		end->kind = TAIO_KIND_MEM;
+		return accept_vector(r, ep, side);
+	case TAIO_EP_PATH:
+		*ret_plan = PLAN_PATH;
+		end->offset = ep->offset == TAIO_CURRENT ? 0 : ep->offset;
+		if (ep->length < r->length)
+			r->length = ep->length;
+		return accept_path(e, r, ep, side);
+	case TAIO_EP_FD:
+		if (ep->length < r->length)
+			r->length = ep->length;
+		return accept_fd(e, r, ep, side);
+	case TAIO_EP_ADDRESS: {
+		int rc = accept_address(e, r, ep, side);
+
+		if (rc == 0)
+			*ret_plan = (side ? r->addr_to : r->addr_from)->listen ? PLAN_LISTEN :
+									       PLAN_CONNECT;
+		return rc;
+	}
+	case TAIO_EP_NULL:
+		end->kind = TAIO_KIND_NULL;
+		return 0;
+	case TAIO_EP_ZERO:
+		end->kind = TAIO_KIND_ZERO;
+		if (ep->length < r->length)
+			r->length = ep->length;
+		return 0;
+	case TAIO_EP_NONE:
+		break;
+	}
+	return -EINVAL;
+}
+
+static int accept_options(struct taio *e, struct request *r, const struct taio_options *o)
+{
+	r->length = TAIO_TO_END;
+	r->allowed = UINT64_MAX;
+	r->to.unit = r->from.unit = ACCEPT_DATAGRAM;
+	if (e->pin)
+		r->allowed = e->pin;
+	if (!o)
+		return 0;
+	if (o->size != sizeof(*o))
+		return accept_refuse(e, -EINVAL, "options.size is not that of this library");
+	if (o->goal > TAIO_GOAL_CPU || o->priority >= ENGINE_PRIORITIES || o->datagram > 65507 ||
+	    o->reserved || o->flags >= TAIO_PRESERVE << 1)
+		return accept_refuse(e, -EINVAL, "an option is out of range");
+	r->flags = o->flags;
+	r->goal = o->goal;
+	r->priority = o->priority;
+	r->tag = o->tag;
+	r->length = o->length ? o->length : TAIO_TO_END;
+	r->deadline_ns = o->deadline_ns;
+	r->limit_rate = o->limit_rate;
+	r->excluded = o->forbid;
+	r->progress = o->progress;
+	r->trace = o->trace;
+	if (o->pin)
+		r->allowed = o->pin;
+	if (o->datagram)
+		r->to.unit = r->from.unit = o->datagram;
+	if (o->timeout_ns)
+		r->expires_ns = e->now_ns + o->timeout_ns;
+	return 0;
+}
+
+/* Memory to memory of unequal size is a mistake of the caller, not a short transfer. */
+static const char *accept_check_sizes(const struct request *r, const struct taio_endpoint *from,
+				      const struct taio_endpoint *to)
+{
+	if (from->type == TAIO_EP_MEMORY && to->type == TAIO_EP_MEMORY &&
+	    from->length != to->length)
+		return "source and destination memory differ in size";
+	if (r->length == TAIO_TO_END && from->type == TAIO_EP_ZERO)
+		return "a source of zeros needs a length: its end never comes";
+	return NULL;
+}
+
+static void accept_drop(struct taio *e, struct request *r)
+{
+	accept_release(e, r);
+	request_put(&e->pool, r);
+}
+
+static int accept_fill(struct taio *e, struct request *r, const struct taio_endpoint *from,
+		       const struct taio_endpoint *to, const struct taio_options *options)
+{
+	enum plan_end plan_from, plan_to;
+	const char *why;
+	bool whole;
+	int rc = accept_options(e, r, options);
+
+	if (rc == 0)
+		rc = accept_end(e, r, from, 0, &plan_from);
+	if (rc == 0)
+		rc = accept_end(e, r, to, 1, &plan_to);
+	if (rc)
+		return rc;
+	why = accept_check_sizes(r, from, to);
+	if (why)
+		return accept_refuse(e, -EINVAL, why);
+	if (r->from.kind && r->to.kind && !route_copy_devices(e, r->from.kind, r->to.kind))
+		return accept_refuse(e, -EOPNOTSUPP, "no device can copy between these two");
+	if (r->file)
+		r->file->flags |= r->flags;
+	whole = plan_from == PLAN_PATH && plan_to == PLAN_PATH && !r->limit_rate &&
+		!(r->file->flags & TAIO_IN_PLACE) && r->allowed == UINT64_MAX;
+	if (whole)
+		r->file->length = r->length < r->file->length ? r->length : r->file->length;
+	plan_build(r, plan_from, plan_to, whole);
+	rc = lane_enter(e, r, 0, r->from.fd);
+	if (rc == 0) {
+		rc = lane_enter(e, r, 1, r->to.fd);
+		if (rc)
+			lane_leave(e, r);
+	}
+	return rc;
+}
+
+int accept_request(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
+		   const struct taio_options *options, uint64_t cookie)
+{
+	const char *why = plan_refuse(from, to);
+	struct request *r;
+	int rc;
+
+	if (why)
+		return accept_refuse(e, -EOPNOTSUPP, why);
+	if (e->pool.busy + e->event_count >= e->pool.capacity)
+		return -EAGAIN;
+	r = request_get(&e->pool);
+	if (!r)
+		return -EAGAIN;
+	e->now_ns = clock_ns();
+	request_set_state(r, REQUEST_READY);
+	r->cookie = cookie;
+	r->accepted_ns = e->now_ns;
+	rc = accept_fill(e, r, from, to, options);
+	if (rc) {
+		accept_drop(e, r);
+		return rc;
+	}
+	if (r->expires_ns)
+		timer_set(e, r, UINT64_MAX);
+	engine_make_ready(e, r);
+	return 0;
+}

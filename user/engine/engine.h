@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * engine.h: the inside of struct taio and what the files of this room offer each other.
+ *
+ *   engine.c    turns: runs ready requests, collects completions; the one switch of steps
+ *   plan        (user/plan) what steps a request consists of
+ *   control.c   control steps: open, connect, sync, publish, ...
+ *   transfer.c  segments of the transfer step
+ *   route.c     contexts, candidates, starting a step on the device that was picked
+ *   device.c    the table of devices, probing, opening, worker twins
+ *   lane.c      order and readiness on streams
+ *   timer.c     timeouts and rate limits
+ *   wait.c      the one place where the engine sleeps
+ *   workers.c   threads on which a step may sleep
+ *   event.c     the ring of events
+ */
+#ifndef TAIO_ENGINE_H
+#define TAIO_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "taio.h"
+#include "taio_driver.h"
+#include "engine/workers.h"
+#include "pick/pick.h"
+#include "policy/policy.h"
+#include "request/request.h"
+#include "util/slab.h"
+
+#define ENGINE_PRIORITIES 8
+#define ENGINE_STEPS_MAX  1024 /* steps in the hands of devices at a time */
+#define ENGINE_LANES_MAX  (1u << 20)
+#define ENGINE_DEVICES    TAIO_DEVICES
+
+/* Order and readiness of one descriptor; side 0: requests that read it, 1: that write it. */
+struct lane {
+	uint32_t head[2], tail[2]; /* request index plus 1; 0: none */
+	uint8_t waiting;           /* mask of sides whose head waits for readiness */
+	uint8_t seen;              /* mask of sides that became ready while nobody waited */
+	uint8_t registered;        /* it is in the epoll set */
+	uint8_t unblocked;         /* we set O_NONBLOCK and must take it away again */
+	uint8_t poll_first;        /* blocking by nature (terminal): wait before each call */
+	uint8_t always;            /* cannot be polled: always ready */
+	uint16_t users;
+};
+
+struct engine_device_count {
+	uint64_t steps, bytes, errors;
+};
+
+struct taio {
+	struct taio_host host;
+	uint32_t flags; /* enum taio_engine_flag */
+	uint32_t umask;
+	uint64_t now_ns;  /* as of the last look at the clock */
+	uint64_t tick_ns; /* last policy_tick() */
+	bool urgent;      /* a completion was far from its price */
+	bool stopping;
+	bool blocking_call; /* inside taio_get_events() without a near end */
+	bool embedded;      /* taio_fd() was called: somebody else sleeps for us */
+
+	struct request_pool pool;
+	struct request_queue ready[ENGINE_PRIORITIES];
+	uint32_t ready_mask;
+	struct request_queue room; /* REQUEST_WAIT_ROOM */
+	uint32_t *hash;            /* cookie to request index plus 1; lazily made */
+	uint32_t hash_mask;
+
+	struct taio_event *events;
+	uint32_t event_head, event_count, event_capacity;
+
+	struct taio_step *steps;
+	struct taio_step *free_steps;
+	uint32_t steps_used, steps_busy;
+	uint32_t in_flight; /* steps in the hands of asynchronous devices and workers */
+
+	struct slab slab;
+	struct lane *lanes;
+	uint32_t lane_waits; /* requests in REQUEST_WAIT_FD */
+	uint32_t *timers;    /* heap of request indices */
+	uint32_t timer_count;
+
+	struct workers workers;
+	uint32_t worker_limit;
+	bool workers_ready;
+
+	struct taio_device device[ENGINE_DEVICES];
+	struct taio_device *device_at[ENGINE_DEVICES];
+	struct engine_device_count count[ENGINE_DEVICES];
+	uint32_t device_count;
+	uint64_t open_async; /* asynchronous devices that are open */
+	uint64_t pin, forbid;
+	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];
+	uint8_t fd_fs[64]; /* enum taio_fs of descriptors, by number: a hint for prices */
+
+	struct picker *picker;
+	struct taio_policy *policy;
+
+	int epoll_fd, timer_fd, wake_fd;
+	uint64_t epoll_devices; /* devices whose fd is in the epoll set */
+	int policy_fd;
+
+	void (*undelivered)(void *arg, const struct taio_event *event);
+	void (*log)(void *arg, const char *line);
+	void *arg;
+	char refusal[192];
+};
+
+/* engine.c */
+void engine_make_ready(struct taio *e, struct request *r);
+void engine_fail(struct taio *e, struct request *r, int error, enum taio_step_type step,
+		 uint8_t device);
+void engine_turn(struct taio *e); /* everything that can be done without waiting */
+void engine_step_done(struct taio *e, struct taio_step *step);
+void engine_wake_room(struct taio *e); /* a device has room again */
+void engine_cancel(struct taio *e, struct request *r, int error);
+void engine_log(struct taio *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static inline struct request *engine_request(struct taio *e, uint32_t index)
+{
+	return &e->pool.slots[index];
+}
+/* Other requests than this one want the thread. */
+static inline bool engine_others(const struct taio *e)
+{
+	return e->pool.busy > 1;
+}
+
+/* accept.c: from the public call to a request with its plan */
+int accept_request(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
+		   const struct taio_options *options, uint64_t cookie);
+void accept_release(struct taio *e, struct request *r); /* gives back its strings and records */
+
+/* control.c, transfer.c: run the head of the FIFO. Return: what the request does next. */
+enum engine_next {
+	ENGINE_NEXT,
+	ENGINE_PARKED,
+	ENGINE_FAILED
+};
+enum engine_next control_start(struct taio *e, struct request *r, enum taio_step_type type);
+enum engine_next control_done(struct taio *e, struct request *r, struct taio_step *step);
+void control_abort(struct taio *e, struct request *r);
+enum engine_next transfer_advance(struct taio *e, struct request *r);
+enum engine_next transfer_done(struct taio *e, struct request *r, struct taio_step *step);
+void transfer_start_position(struct taio *e, struct request *r);
+
+/* route.c */
+struct taio_step *route_step_get(struct taio *e, struct request *r);
+void route_step_put(struct taio *e, struct taio_step *step);
+enum route_started {
+	ROUTE_DONE,   /* it ran at once: step->result is set and accounted */
+	ROUTE_QUEUED, /* engine_step_done() will follow */
+	ROUTE_FULL,   /* all devices are full */
+	ROUTE_NONE    /* no device can */
+};
+enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step);
+enum route_started route_start_on(struct taio *e, struct request *r, struct taio_step *step,
+				  uint8_t device);
+void route_account(struct taio *e, struct request *r, struct taio_step *step);
+void route_trace(struct taio *e, struct request *r, const struct taio_step *step,
+		 enum taio_step_type type);
+bool route_worth_retry(int error);
+uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind);
+
+/* device.c */
+int device_table_open(struct taio *e);
+void device_table_close(struct taio *e);
+bool device_available(struct taio *e, uint8_t number); /* probes at first use */
+int device_open(struct taio *e, uint8_t number);
+const struct taio_capability *device_capability(const struct taio_device *device, uint8_t op,
+						uint8_t from_kind, uint8_t to_kind);
+int device_mask(struct taio *e, const char *names, uint64_t *ret_mask);
+int device_number(const struct taio *e, const char *name); /* -ENODEV */
+static inline bool device_is_async(const struct taio_device *device)
+{
+	return device->driver->submit != NULL;
+}
+
+/* lane.c */
+int lane_enter(struct taio *e, struct request *r, unsigned int side, int fd);
+bool lane_is_first(struct taio *e, const struct request *r);
+void lane_leave(struct taio *e, struct request *r);
+/* Puts the request to sleep until @fd is ready for @side, or makes it ready when it is. */
+int lane_wait(struct taio *e, struct request *r, int fd, unsigned int side);
+int lane_attach(struct taio *e, struct request *r, int fd, unsigned int side);
+void lane_detach(struct taio *e, int fd);
+void lane_unwait(struct taio *e, struct request *r);
+void lane_ready(struct taio *e, int fd, uint32_t epoll_events);
+bool lane_must_poll(struct taio *e, const struct request *r, int *ret_fd, unsigned int *ret_side);
+
+/* timer.c */
+void timer_set(struct taio *e, struct request *r, uint64_t when_ns);
+void timer_clear(struct taio *e, struct request *r);
+void timer_run(struct taio *e);
+uint64_t timer_next(const struct taio *e); /* UINT64_MAX: none */
+
+/* wait.c */
+int wait_open(struct taio *e); /* the epoll set, at first need */
+void wait_close(struct taio *e);
+int wait_add_fd(struct taio *e, int fd, uint32_t events, uint64_t data, bool again);
+void wait_remove_fd(struct taio *e, int fd);
+/* Sleeps until something happens or @until_ns. Return: 0, -EINTR. */
+int wait_for(struct taio *e, uint64_t until_ns);
+void wait_flush(struct taio *e); /* tells asynchronous devices to start what they gathered */
+int wait_embed(struct taio *e);  /* taio_fd(): somebody else will sleep for us */
+void wait_leave(struct taio *e); /* before control goes back to a program that polls taio_fd() */
+
+/* event.c */
+void event_publish(struct taio *e, struct request *r);
+unsigned int event_take(struct taio *e, struct taio_event *events, unsigned int max);
+void event_push_inline(struct taio *e, uint64_t cookie, uint64_t bytes, uint64_t ns, uint8_t device,
+		       uint8_t flags);
+
+/* plan (user/plan/plan.c) builds the FIFO from what accept.c found out */
+
+#endif /* TAIO_ENGINE_H */

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * lane.c: order and readiness on streams. A request stands in the queue of each stream that it
+ * uses from the moment it is accepted, and touches the stream only as the first of that queue; so
+ * bytes of two requests never mix. Both queues are entered at once, in the order of acceptance:
+ * no two requests can wait for each other.
+ *
+ * Readiness is edge-triggered: registered once per descriptor; an edge that comes while nobody
+ * waits is remembered (lane.seen), because a worker may have met EAGAIN before it.
+ */
+#include "engine/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static int lane_table(struct taio *e)
+{
+	if (e->lanes)
+		return 0;
+	e->lanes = mmap(NULL, (size_t)ENGINE_LANES_MAX * sizeof(struct lane),
+			PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (e->lanes == MAP_FAILED) {
+		e->lanes = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int lane_fd(const struct request *r, unsigned int side)
+{
+	return side ? r->to.fd : r->from.fd;
+}
+
+static bool lane_is_stream(const struct taio_end *end)
+{
+	return end->kind == TAIO_KIND_STREAM || end->kind == TAIO_KIND_DGRAM ||
+	       end->kind == TAIO_KIND_PIPE || (end->flags & TAIO_END_STREAMED);
+}
+
+/* Makes a descriptor non-blocking for the time that requests use it. */
+static void lane_unblock(struct lane *lane, int fd)
+{
+	struct stat st;
+	int flags;
+
+	if (fstat(fd, &st) == 0 && (S_ISCHR(st.st_mode) || S_ISREG(st.st_mode))) {
+		/* A terminal is shared with the shell: leave its flags, ask before each call. */
+		lane->poll_first = S_ISCHR(st.st_mode) != 0;
+		lane->always = S_ISREG(st.st_mode) != 0;
+		return;
+	}
+	flags = fcntl(fd, F_GETFL);
+	if (flags >= 0 && !(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0)
+		lane->unblocked = 1;
+}
+
+int lane_enter(struct taio *e, struct request *r, unsigned int side, int fd)
+{
+	uint32_t me = request_index(&e->pool, r) + 1;
+	struct lane *lane;
+	int rc;
+
+	assert(side < 2);
+	if (!lane_is_stream(side ? &r->to : &r->from))
+		return 0;
+	if (fd < 0 || (uint32_t)fd >= ENGINE_LANES_MAX)
+		return -EMFILE;
+	rc = lane_table(e);
+	if (rc)
+		return rc;
+	lane = &e->lanes[fd];
+	if (lane->users++ == 0)
+		lane_unblock(lane, fd);
+	r->lane_next[side] = REQUEST_NONE;
+	if (lane->tail[side])
+		engine_request(e, lane->tail[side] - 1)->lane_next[side] = me - 1;
+	else
+		lane->head[side] = me;
+	lane->tail[side] = me;
+	r->traits |= REQUEST_HAS_LANES;
+	return 0;
+}
+
+static bool lane_has(struct taio *e, const struct request *r, unsigned int side)
+{
+	const struct taio_end *end = side ? &r->to : &r->from;
+
+	(void)e;
+	return (r->traits & REQUEST_HAS_LANES) && lane_is_stream(end) && end->fd >= 0;
+}
+
+bool lane_is_first(struct taio *e, const struct request *r)
+{
+	uint32_t me = request_index(&e->pool, r) + 1;
+
+	for (unsigned int side = 0; side < 2; side++)
+		if (lane_has(e, r, side) && e->lanes[lane_fd(r, side)].head[side] != me)
+			return false;
+	return true;
+}
+
+static void lane_remove(struct taio *e, struct lane *lane, struct request *r, unsigned int side)
+{
+	uint32_t me = request_index(&e->pool, r) + 1, at = lane->head[side], before = 0;
+
+	while (at && at != me) {
+		before = at;
+		at = engine_request(e, at - 1)->lane_next[side] + 1; /* NONE + 1 is 0 */
+	}
+	assert(at == me);
+	if (before)
+		engine_request(e, before - 1)->lane_next[side] = r->lane_next[side];
+	else
+		lane->head[side] = r->lane_next[side] + 1;
+	if (lane->tail[side] == me)
+		lane->tail[side] = before;
+	r->lane_next[side] = REQUEST_NONE;
+}
+
+static void lane_drop(struct taio *e, struct lane *lane, int fd)
+{
+	if (lane->registered)
+		wait_remove_fd(e, fd);
+	if (lane->unblocked) {
+		int flags = fcntl(fd, F_GETFL);
+
+		if (flags >= 0)
+			(void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+	}
+	*lane = (struct lane){ 0 };
+}
+
+void lane_leave(struct taio *e, struct request *r)
+{
+	if (!(r->traits & REQUEST_HAS_LANES))
+		return;
+	for (unsigned int side = 0; side < 2; side++) {
+		int fd = lane_fd(r, side);
+		struct lane *lane;
+
+		if (!lane_has(e, r, side))
+			continue;
+		lane = &e->lanes[fd];
+		lane_remove(e, lane, r, side);
+		if (lane->head[side]) {
+			struct request *next = engine_request(e, lane->head[side] - 1);
+
+			if (next->state == REQUEST_WAIT_LANE && lane_is_first(e, next))
+				engine_make_ready(e, next);
+		}
+		if (--lane->users == 0)
+			lane_drop(e, lane, fd);
+	}
+	r->traits &= (uint8_t)~REQUEST_HAS_LANES;
+}
+
+bool lane_must_poll(struct taio *e, const struct request *r, int *ret_fd, unsigned int *ret_side)
+{
+	for (unsigned int side = 0; side < 2; side++) {
+		int fd = lane_fd(r, side);
+		struct lane *lane;
+
+		if (!lane_has(e, r, side))
+			continue;
+		lane = &e->lanes[fd];
+		if (lane->poll_first && !lane->always && !(lane->seen & (1u << side))) {
+			*ret_fd = fd;
+			*ret_side = side;
+			return true;
+		}
+		if (lane->poll_first)
+			lane->seen &= (uint8_t) ~(1u << side);
+	}
+	return false;
+}
+
+/* Registers the descriptor at its first wait. A terminal is asked again each time. */
+static int lane_register(struct taio *e, struct lane *lane, int fd)
+{
+	uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
+	int rc;
+
+	if (lane->always || (lane->registered && !lane->poll_first))
+		return 0;
+	events |= lane->poll_first ? EPOLLONESHOT : EPOLLET;
+	rc = wait_add_fd(e, fd, events, (uint64_t)(uint32_t)fd, lane->registered);
+	if (rc == -EPERM) {
+		lane->always = 1; /* a regular file, /dev/null: never waits */
+		return 0;
+	}
+	if (rc == 0)
+		lane->registered = 1;
+	return rc;
+}
+
+int lane_wait(struct taio *e, struct request *r, int fd, unsigned int side)
+{
+	struct lane *lane;
+	int rc;
+
+	assert(side < 2 && e->lanes && fd >= 0);
+	lane = &e->lanes[fd];
+	rc = lane_register(e, lane, fd);
+	if (rc)
+		return rc;
+	if (lane->always || (lane->seen & (1u << side))) {
+		if (lane->always)
+			lane->seen |= (uint8_t)(1u << side);
+		else if (!lane->poll_first)
+			lane->seen &= (uint8_t) ~(1u << side);
+		engine_make_ready(e, r);
+		return 0;
+	}
+	lane->waiting |= (uint8_t)(1u << side);
+	r->wait_fd = fd;
+	request_set_state(r, REQUEST_WAIT_FD);
+	e->lane_waits++;
+	return 0;
+}
+
+/* Control steps (connect, accept) wait on descriptors that are no end of the request yet. */
+int lane_attach(struct taio *e, struct request *r, int fd, unsigned int side)
+{
+	struct lane *lane;
+	int rc = lane_table(e);
+
+	if (rc)
+		return rc;
+	if (fd < 0 || (uint32_t)fd >= ENGINE_LANES_MAX)
+		return -EMFILE;
+	lane = &e->lanes[fd];
+	if (lane->users == 0) {
+		lane->users = 1;
+		lane->head[side] = lane->tail[side] = request_index(&e->pool, r) + 1;
+	}
+	return 0;
+}
+
+void lane_detach(struct taio *e, int fd)
+{
+	if (e->lanes && fd >= 0 && (uint32_t)fd < ENGINE_LANES_MAX && e->lanes[fd].users)
+		lane_drop(e, &e->lanes[fd], fd);
+}
+
+void lane_unwait(struct taio *e, struct request *r)
+{
+	struct lane *lane = &e->lanes[r->wait_fd];
+	uint32_t me = request_index(&e->pool, r) + 1;
+
+	assert(r->state == REQUEST_WAIT_FD && e->lane_waits > 0);
+	e->lane_waits--;
+	for (unsigned int side = 0; side < 2; side++)
+		if (lane->head[side] == me)
+			lane->waiting &= (uint8_t) ~(1u << side);
+}
+
+void lane_ready(struct taio *e, int fd, uint32_t epoll_events)
+{
+	struct lane *lane;
+	unsigned int sides = 0;
+
+	if (!e->lanes || (uint32_t)fd >= ENGINE_LANES_MAX)
+		return;
+	lane = &e->lanes[fd];
+	if (epoll_events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		sides |= 1;
+	if (epoll_events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		sides |= 2;
+	for (unsigned int side = 0; side < 2; side++) {
+		struct request *r;
+
+		if (!(sides & (1u << side)))
+			continue;
+		lane->seen |= (uint8_t)(1u << side);
+		if (!(lane->waiting & (1u << side)) || !lane->head[side])
+			continue;
+		r = engine_request(e, lane->head[side] - 1);
+		lane->waiting &= (uint8_t) ~(1u << side);
+		if (!lane->poll_first)
+			lane->seen &= (uint8_t) ~(1u << side);
+		if (r->state == REQUEST_WAIT_FD) {
+			e->lane_waits--;
+			engine_make_ready(e, r);
+		}
+	}
+}

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * route.c: a step meets its device. Makes route contexts with their candidates, says which of them
+ * may run a step, asks the picker, starts the step and accounts for it.
+ */
+#include "engine/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pick/speeds.h"
+#include "request/operation.h"
+#include "util/clock.h"
+
+#define ROUTE_UNFIT_NS (1000ULL * 1000 * 1000) /* then it may show again that it works */
+
+/* A blocking device may run on the engine's thread beside other requests if it is this quick. */
+#define ROUTE_QUICK_NS 1000000
+
+struct taio_step *route_step_get(struct taio *e, struct request *r)
+{
+	struct taio_step *step = e->free_steps;
+
+	if (step) {
+		e->free_steps = step->next;
+		memset(step, 0, sizeof(*step));
+	} else if (e->steps_used < ENGINE_STEPS_MAX) {
+		step = &e->steps[e->steps_used++];
+	} else {
+		return NULL;
+	}
+	e->steps_busy++;
+	step->request = request_index(&e->pool, r);
+	step->goal = r->goal;
+	step->device = PICK_NONE;
+	step->from.fd = step->to.fd = step->from.fixed = step->to.fixed = -1;
+	step->wait_fd = -1;
+	return step;
+}
+
+void route_step_put(struct taio *e, struct taio_step *step)
+{
+	assert(e->steps_busy > 0);
+	step->next = e->free_steps;
+	e->free_steps = step;
+	e->steps_busy--;
+}
+
+/* ---- contexts ---- */
+
+static uint64_t route_key(const struct taio_step *step)
+{
+	uint64_t flags = (step->from.flags | step->to.flags) & (TAIO_END_COLD | TAIO_END_LOCAL);
+
+	return 1ULL << 40 | (uint64_t)step->op | (uint64_t)step->from.kind << 8 |
+	       (uint64_t)step->to.kind << 12 | (uint64_t)step->from.fs << 16 |
+	       (uint64_t)step->to.fs << 20 | flags << 24;
+}
+
+static void route_name(const struct taio_step *step, char *name, size_t size)
+{
+	bool cold = ((step->from.flags | step->to.flags) & TAIO_END_COLD) != 0;
+
+	if (step->op != TAIO_OP_COPY)
+		snprintf(name, size, "%s %s", operation_name(step->op),
+			 operation_fs_name(step->to.fs));
+	else
+		snprintf(name, size, "copy %s>%s %s%s%s%s", operation_kind_name(step->from.kind),
+			 operation_kind_name(step->to.kind), operation_fs_name(step->from.fs),
+			 step->from.fs && step->to.fs ? ">" : "", operation_fs_name(step->to.fs),
+			 cold ? " cold" : "");
+}
+
+static void route_caps(const struct taio_device *device, const struct taio_capability *cap,
+		       struct taio_caps *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->base_ns = cap->base_ns;
+	ret->ps_per_byte = cap->ps_per_byte;
+	ret->parallel = cap->parallel ? cap->parallel : 1;
+	ret->cpu_permille = cap->cpu_permille ? cap->cpu_permille : 1000;
+	if (device->worker) {
+		ret->base_ns += 15000; /* hand-off to a sleeping thread and back */
+		ret->parallel = device->host->cores;
+		ret->flags |= TAIO_CAPS_SHARES;
+	} else if (!device_is_async(device)) {
+		ret->flags |= TAIO_CAPS_SYNC;
+	}
+}
+
+static struct pick_context *route_context_make(struct taio *e, const struct taio_step *step,
+					       uint64_t key)
+{
+	struct pick_candidate candidates[TAIO_SLOTS];
+	const struct taio_capability *caps[TAIO_SLOTS];
+	struct pick_context *context;
+	unsigned int n = 0;
+	char name[40];
+
+	memset(candidates, 0, sizeof(candidates));
+	route_name(step, name, sizeof(name));
+	for (uint8_t i = 0; i < e->device_count && n < TAIO_SLOTS; i++) {
+		const struct taio_capability *cap =
+			device_capability(&e->device[i], step->op, step->from.kind, step->to.kind);
+
+		/* A worker gains nothing where the call cannot sleep and there is no work. */
+		if (!cap || (e->device[i].worker && !(cap->flags & TAIO_CAP_BLOCKING)) ||
+		    !device_available(e, i))
+			continue;
+		candidates[n].device = i;
+		route_caps(&e->device[i], cap, &candidates[n].caps);
+		speeds_apply(name, e->device[i].name, &candidates[n].caps,
+			     e->flags & TAIO_NO_CACHE);
+		caps[n++] = cap;
+	}
+	context = pick_add_context(e->picker, key, name, candidates, n);
+	if (context)
+		memcpy(e->route_cap[context - e->picker->context], caps, sizeof(caps));
+	return context;
+}
+
+static struct pick_context *route_context(struct taio *e, const struct taio_step *step)
+{
+	struct taio_step plain;
+	struct pick_context *context;
+	uint64_t key = route_key(step);
+
+	context = pick_find_context(e->picker, key);
+	if (!context)
+		context = route_context_make(e, step, key);
+	if (context)
+		return context;
+	/* No room for another context: share the one that knows only the kinds. */
+	plain = *step;
+	plain.from.fs = plain.to.fs = TAIO_FS_NONE;
+	plain.from.flags = plain.to.flags = 0;
+	context = pick_find_context(e->picker, route_key(&plain));
+	return context ? context : &e->picker->context[PICK_CONTEXTS - 1];
+}
+
+/* ---- who may run a step ---- */
+
+static bool route_may_block(const struct taio *e)
+{
+	return (e->flags & TAIO_MAY_BLOCK) || (e->blocking_call && !engine_others(e));
+}
+
+static bool route_fits(struct taio_device *device, const struct taio_capability *cap,
+		       const struct taio_step *step)
+{
+	if (step->op != TAIO_OP_COPY)
+		return true;
+	if (step->len < cap->min || (cap->max && step->len > cap->max))
+		return false;
+	if (cap->align > 1) {
+		uint64_t mixed = step->from.offset | step->to.offset;
+
+		if (mixed & (cap->align - 1))
+			return false;
+	}
+	return !device->driver->fits || device->driver->fits(device, step);
+}
+
+/* Would it stop the thread for long while others wait? */
+static bool route_stops(struct taio *e, const struct pick_context *context, unsigned int at,
+			const struct taio_step *step)
+{
+	const struct taio_capability *cap = e->route_cap[context - e->picker->context][at];
+	const struct pick_candidate *c = &context->candidate[at];
+	const struct taio_device *device = &e->device[c->device];
+	uint32_t price;
+
+	if (!(cap->flags & TAIO_CAP_BLOCKING) || device->worker || device_is_async(device))
+		return false;
+	if (step->from.flags & TAIO_END_COLD || step->op == TAIO_OP_SYNC ||
+	    step->op == TAIO_OP_SYNC_DIR || step->from.fs == TAIO_FS_NET ||
+	    step->to.fs == TAIO_FS_NET)
+		return true;
+	if (c->slot == PICK_NONE)
+		return false;
+	price = e->picker->maps->price[context->index * TAIO_CLASSES + taio_class_of(step->len)]
+			.cost[TAIO_GOAL_LATENCY][c->slot][0];
+	return price > ROUTE_QUICK_NS;
+}
+
+static uint64_t route_skip(struct taio *e, const struct request *r,
+			   const struct pick_context *context, struct taio_step *step)
+{
+	const struct taio_capability **caps = e->route_cap[context - e->picker->context];
+	uint64_t skip = e->forbid | r->excluded, stops = 0, open = 0;
+	bool may_block = route_may_block(e);
+
+	if (step->op == TAIO_OP_COPY)
+		skip |= ~r->allowed;
+	for (unsigned int i = 0; i < context->count; i++) {
+		uint8_t number = context->candidate[i].device;
+		uint64_t bit = 1ULL << number;
+
+		if (skip & bit)
+			continue;
+		if (e->device[number].error || !route_fits(&e->device[number], caps[i], step)) {
+			skip |= bit;
+			continue;
+		}
+		if (!may_block && route_stops(e, context, i, step))
+			stops |= bit;
+		else
+			open |= bit;
+	}
+	/* Better a stop than no progress at all (no workers, no ring). */
+	return open ? skip | stops : skip;
+}
+
+/* ---- starting ---- */
+
+static void route_finish(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct taio_device *device = &e->device[step->device];
+
+	e->now_ns = clock_ns();
+	if (step->result < 0 && step->result != -EAGAIN)
+		e->count[step->device].errors++;
+	else
+		e->count[step->device].steps++;
+	if (step->result > 0 && step->op == TAIO_OP_COPY) {
+		e->count[step->device].bytes += (uint64_t)step->result;
+		r->devices |= 1ULL << step->device;
+		r->main_device = step->device;
+	}
+	(void)device;
+	route_account(e, r, step);
+}
+
+enum route_started route_start_on(struct taio *e, struct request *r, struct taio_step *step,
+				  uint8_t number)
+{
+	struct taio_device *device = &e->device[number];
+	enum taio_submit submitted;
+
+	if (device_open(e, number))
+		return ROUTE_NONE;
+	step->device = number;
+	step->result = 0;
+	step->wait_fd = -1;
+	step->failed_side = 0;
+	step->cpu_ns = 0;
+	step->start_ns = e->now_ns = clock_ns();
+	if (!device->worker && !device_is_async(device)) {
+		step->result = device->driver->run(device, step);
+		route_finish(e, r, step);
+		return ROUTE_DONE;
+	}
+	if (device->worker) {
+		if (workers_submit(&e->workers, step)) {
+			device->error = -EAGAIN;
+			snprintf(device->reason, sizeof(device->reason),
+				 "no thread could be started");
+			engine_log(e, "device %s is not available: %s", device->name,
+				   device->reason);
+			return ROUTE_NONE;
+		}
+		submitted = TAIO_QUEUED;
+	} else {
+		submitted = device->driver->submit(device, step);
+	}
+	if (submitted == TAIO_BUSY)
+		return ROUTE_FULL;
+	pick_submitted(e->picker, number, step->start_ns);
+	if (submitted == TAIO_DONE) {
+		route_finish(e, r, step);
+		return ROUTE_DONE;
+	}
+	e->in_flight++;
+	r->outstanding++;
+	return ROUTE_QUEUED;
+}
+
+static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
+		       const struct pick_choice *choice, enum taio_step_type type);
+
+enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct pick_context *context = route_context(e, step);
+	struct pick_query query = { .context = context, .bytes = step->len, .goal = r->goal };
+	bool full = false;
+
+	if (context->unfit && e->now_ns > context->unfit_ns)
+		context->unfit = 0;
+	query.skip = route_skip(e, r, context, step);
+	query.now_ns = e->now_ns;
+	query.may_probe = !r->deadline_ns && !r->attempts;
+	for (;;) {
+		struct pick_choice choice;
+		enum route_started started;
+		int rc = pick_choose(e->picker, &query, &choice);
+
+		if (rc == -EBUSY || (rc && full))
+			return ROUTE_FULL;
+		if (rc)
+			return ROUTE_NONE;
+		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
+		if (choice.why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX &&
+		    step->op == TAIO_OP_COPY)
+			step->why = TAIO_WHY_PIN;
+		step->cell = choice.cell;
+		step->slot = choice.slot;
+		step->bucket = choice.bucket;
+		step->predicted_ns = choice.predicted_ns;
+		if (r->trace)
+			route_tell(e, r, &query, &choice,
+				   (enum taio_step_type)request_fifo_head(r));
+		started = route_start_on(e, r, step, choice.device);
+		if (started == ROUTE_DONE || started == ROUTE_QUEUED)
+			return started;
+		full |= started == ROUTE_FULL;
+		query.skip |= 1ULL << choice.device;
+	}
+}
+
+/* ---- accounting ---- */
+
+/* Errors that say "not this way", not "not at all". */
+bool route_worth_retry(int error)
+{
+	switch (-error) {
+	case EOPNOTSUPP:
+	case ENOSYS:
+	case EXDEV:
+	case EINVAL:
+	case EPERM:
+	case EFAULT:
+	case EBADF:
+	case ESPIPE:
+	case EIO:
+	case ENOBUFS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void route_unfit(struct taio *e, struct taio_step *step)
+{
+	struct pick_context *context = route_context(e, step);
+	uint64_t bit = 1ULL << step->device;
+
+	if (!(context->unfit & bit)) {
+		char name[40];
+
+		route_name(step, name, sizeof(name));
+		engine_log(e, "%s cannot do '%s' here: %s; going another way",
+			   e->device[step->device].name, name, strerror((int)-step->result));
+	}
+	context->unfit |= bit;
+	context->unfit_ns = e->now_ns + ROUTE_UNFIT_NS;
+}
+
+void route_account(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct taio_device *device = &e->device[step->device];
+	struct pick_choice choice = { .device = step->device,
+				      .slot = step->slot,
+				      .bucket = step->bucket,
+				      .why = step->why,
+				      .cell = step->cell,
+				      .predicted_ns = (uint32_t)step->predicted_ns };
+	struct pick_result result = { .choice = &choice,
+				      .submit_ns = step->start_ns,
+				      .now_ns = e->now_ns,
+				      .cpu_ns = step->cpu_ns };
+	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM;
+
+	result.occupied = !device->worker && !device_is_async(device);
+	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
+	if (step->op == TAIO_OP_COPY) {
+		result.learn = step->result > 0 && (uint64_t)step->result == step->len;
+		if (!result.learn && streams && step->result > 0 && result.occupied &&
+		    step->slot != PICK_NONE) {
+			/* A stream takes what it has room for: that much is a whole operation. */
+			uint32_t class = taio_class_of((uint64_t)step->result);
+
+			choice.cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
+			choice.predicted_ns = (uint32_t)(e->now_ns - step->start_ns);
+			result.learn = true;
+		}
+	} else {
+		result.learn = step->result >= 0;
+	}
+	if (step->result < 0 && step->result != -EAGAIN && step->result != -ECANCELED &&
+	    step->slot != PICK_NONE && route_worth_retry((int)step->result)) {
+		if (step->result == -EIO || step->result == -ENOBUFS)
+			result.error = true;
+		else
+			route_unfit(e, step);
+	}
+	if (step->flags & TAIO_SF_CANCELLED)
+		result.learn = false;
+	if (pick_completed(e->picker, &result))
+		e->urgent = true;
+	(void)r;
+}
+
+/* ---- the story of a request ---- */
+
+static struct taio_trace_step *route_row(struct taio_trace *trace, uint8_t type, uint8_t device,
+					 uint8_t why)
+{
+	struct taio_trace_step *row;
+
+	for (uint32_t i = trace->used; i-- > 0;) {
+		row = &trace->step[i];
+		if (row->step == type && row->device == device && row->why == why)
+			return row;
+	}
+	if (trace->used >= trace->capacity) {
+		trace->lost++;
+		return NULL;
+	}
+	row = &trace->step[trace->used++];
+	memset(row, 0, sizeof(*row));
+	row->step = type;
+	row->device = device;
+	row->why = why;
+	return row;
+}
+
+static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
+		       const struct pick_choice *choice, enum taio_step_type type)
+{
+	uint8_t why = r->attempts ? (uint8_t)TAIO_WHY_RETRY : choice->why;
+	struct pick_reason reasons[12];
+	struct taio_trace_step *row;
+	unsigned int n;
+
+	if (why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX && type == TAIO_STEP_TRANSFER)
+		why = TAIO_WHY_PIN;
+	row = route_row(r->trace, (uint8_t)type, choice->device, why);
+	if (!row)
+		return;
+	n = pick_explain(e->picker, query, reasons, 12);
+	row->candidates = (uint8_t)n;
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t q8 = (uint64_t)reasons[i].cost_ns * 256 / 1000;
+
+		row->candidate[i].device = reasons[i].device;
+		row->candidate[i].why_not = reasons[i].why_not;
+		row->candidate[i].in_flight = reasons[i].in_flight;
+		row->candidate[i].predicted_us_q8 = q8 > UINT32_MAX ? UINT32_MAX : (uint32_t)q8;
+	}
+}
+
+void route_trace(struct taio *e, struct request *r, const struct taio_step *step,
+		 enum taio_step_type type)
+{
+	struct taio_trace_step *row;
+
+	if (!r->trace)
+		return;
+	row = route_row(r->trace, (uint8_t)type, step->device, step->why);
+	if (!row)
+		return;
+	row->count++;
+	row->ns += e->now_ns - step->start_ns;
+	row->predicted_ns += step->predicted_ns;
+	if (step->result > 0)
+		row->bytes += (uint64_t)step->result;
+}
+
+uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind)
+{
+	uint64_t mask = 0;
+
+	for (uint8_t i = 0; i < e->device_count; i++)
+		if (device_capability(&e->device[i], TAIO_OP_COPY, from_kind, to_kind))
+			mask |= 1ULL << i;
+	return mask;
+}
