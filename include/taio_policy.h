@@ -2,14 +2,14 @@
 /*
  * taio_policy.h: what engines and policies share. Compiled for BPF and natively; fixed-size types,
  * no pointers, no holes. Every structure here is the value of a map with the same name that
- * `bpftool map dump` prints by fields; every map but taio_state is mmapped by engines.
+ * `bpftool map dump` prints by fields; engines mmap all of them but taio_state and taio_work.
  *
  * A policy prices, the engine picks. A CELL is (route context, size class); a SLOT is a candidate
  * device within a context. For each cell and slot the policy writes the expected cost at each
  * level of load (bucket of requests in flight on that device). The engine takes the cheapest.
  *
  * Who writes what: engines write contexts, devices, capabilities (first use), their own engine
- * slot and samples. The core (bpf/core.h), on each tick, feeds the samples to taio_lat and to
+ * slot and samples. The core (bpf/core.bpf.h), on each tick, feeds the samples to taio_lat and to
  * the policy's hooks, and writes prices. Nothing written by anybody else is trusted: engines and
  * core clamp and mask every index.
  */
@@ -17,7 +17,7 @@
 #define TAIO_POLICY_H
 
 #ifdef __bpf__
-/* vmlinux.h comes first */
+#include "bpf_types.h" /* bpf/: the few kernel names that are needed, no vmlinux.h */
 #else
 #include <linux/types.h>
 #endif
@@ -36,7 +36,7 @@
 #define TAIO_RING     1024 /* samples of an engine on their way to the core */
 #define TAIO_HIST     32   /* log2 buckets of a latency histogram: 2^i .. 2^(i+1) ns */
 
-#define TAIO_SCALE_ONE 1024 /* taio_dev.scale of a device at its normal speed */
+#define TAIO_SCALE_ONE 1024 /* taio_ctx.scale of a candidate at its normal speed */
 #define TAIO_COST_MAX  0xfffffffeU
 #define TAIO_COST_NONE 0 /* no price: the engine uses its own estimate */
 
@@ -79,9 +79,14 @@ static inline __u32 taio_bucket_load(__u32 b)
 
 /* Map taio_ctx[TAIO_CONTEXTS]: route contexts, claimed by compare-and-swap of key. */
 struct taio_ctx {
-	__u64 key;            /* 0: free. user/pick/context.h packs it */
+	__u64 key;            /* 0: free. user/pick/context.c packs it */
 	char name[40];        /* "copy file>stream ext" */
 	__u8 dev[TAIO_SLOTS]; /* number in taio_dev plus 1; 0: free slot */
+	/* By policy: how the candidate runs at present against what its prices say, 1024: as they
+	 * say. An engine multiplies latency and throughput prices by it (0: 1024). It is kept for
+	 * each context and not for each device, since one device name may stand on a slow disk
+	 * here and on memory there. */
+	__u32 scale[TAIO_SLOTS];
 };
 
 /* Map taio_caps[TAIO_CONTEXTS * TAIO_SLOTS]: what the driver of a candidate publishes. */
@@ -102,13 +107,15 @@ enum taio_caps_flag {
 struct taio_dev {
 	char name[16];
 	__u32 hash;         /* of name; 0: free; claimed by compare-and-swap */
-	__u32 scale;        /* by policy: all prices of the device times this / 1024; 0: 1024 */
+	__u32 scale;        /* always 1024: the factor in use is taio_ctx.scale */
 	__u32 in_flight;    /* of all engines at the last tick */
 	__u32 health;       /* by core: 1024 well; falls with errors */
 	__u64 progress_ns;  /* last completion on any engine */
 	__u64 stall_end_ns; /* end of the last stall that was seen */
 	__u64 steps, bytes, errors, cpu_ns;
 	__u64 quarantines;
+	__u32 owner; /* generation of the policy whose state follows */
+	__u32 reserved;
 	__u32 state[8]; /* the policy's own, zeroed when another policy takes over */
 };
 
@@ -128,8 +135,18 @@ struct taio_lat {
 };
 
 /* Map taio_state[TAIO_ROUTES]: the policy's own; zeroed when another policy takes over. */
+#define TAIO_STATE_WORDS 30
 struct taio_state {
-	__u32 word[32];
+	__u32 owner; /* generation of the policy whose state follows */
+	__u32 cell;  /* for readers of a dump */
+	__u32 word[TAIO_STATE_WORDS];
+};
+
+/* What one more request on a candidate costs at each level of load, ns; 0: no price. */
+struct taio_cost {
+	__u32 latency[TAIO_BUCKETS];
+	__u32 throughput[TAIO_BUCKETS];
+	__u32 cpu[TAIO_BUCKETS];
 };
 
 /* Map taio_price[TAIO_CELLS]: cost in ns of one more request, by goal, slot and load. */
@@ -176,18 +193,47 @@ struct taio_engine {
 
 /* Map taio_ctl[1]: who decides, how often, and counters. */
 struct taio_ctl {
-	__u32 magic;     /* TAIO_CTL_MAGIC */
-	__u32 abi;       /* TAIO_POLICY_ABI */
-	char policy[16]; /* running policy */
-	__u32 policy_hash;
-	__u32 engines; /* highest used index in taio_engine plus 1 */
-	__u32 armed;   /* the timer is running */
-	__u32 idle;    /* ticks without a sample; the timer stops itself after some */
-	__u32 tick_ns; /* period; 0: 1 ms */
-	__u32 reserved;
+	__u32 magic;      /* TAIO_CTL_MAGIC */
+	__u32 abi;        /* TAIO_POLICY_ABI */
+	char policy[16];  /* running policy */
+	__u32 generation; /* grows at each take-over; programs of an earlier one do nothing */
+	__u32 flags;      /* enum taio_policy_flag, of the running policy */
+	__u32 engines;    /* highest used index in taio_engine plus 1; by core */
+	__u32 armed;      /* the timer is running */
+	__u32 idle;       /* ticks without a sample; the timer stops itself after some */
+	__u32 tick_ns;    /* period; 0: 1 ms */
 	__u64 last_tick_ns;
-	__u64 ticks, samples, repriced, swaps, invalid;
+	__u64 ticks, samples, repriced, swaps;
+	__u64 invalid; /* samples that were refused */
 };
 #define TAIO_CTL_MAGIC 0x7461696fU /* "taio" */
+
+enum taio_policy_flag {
+	TAIO_POLICY_RANKS = 1 /* prices only rank devices, they predict no time */
+};
+
+/* Map taio_work[1]: the core's own between ticks. */
+struct taio_work {
+	__u32 busy;   /* a tick is running: timer and BPF_PROG_RUN may meet */
+	__u32 first;  /* position in list[] of the cell to be priced next */
+	__u32 dirty;  /* cells in list[] */
+	__u32 engine; /* where the next tick starts to drain */
+	__u64 now_ns; /* tests: the time; 0: the kernel's clock */
+	__u64 random;
+	__u16 list[TAIO_CELLS];  /* ring of cells whose prices are out of date ... */
+	__u16 slots[TAIO_CELLS]; /* ... and which of their slots */
+	__u32 in_flight[TAIO_DEVICES];
+	struct taio_cost cost; /* of the candidate at hand */
+};
+
+/* A knob of a policy, as its object describes it. */
+struct taio_tunable {
+	char name[24];
+	char unit[16];
+	char text[80];
+	__u32 initial, min, max;
+	__u32 reserved;
+};
+#define TAIO_TUNABLES_MAX 16 /* of a policy at most */
 
 #endif /* TAIO_POLICY_H */
