@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * dgram.c: datagrams one by one, many of them in one system call: sendmmsg(2) to send; to receive
- * see netops.c. It works with every connected datagram socket, IPv4, IPv6 or Unix. Datagrams that
+ * see netdgram.c. It works with every connected datagram socket, IPv4, IPv6 or Unix. Datagrams that
  * the network loses or reorders are not this file's business.
  */
 #include <assert.h>

@@ -133,9 +133,8 @@ static int gso_send_piece(struct taio_step *step, const uint8_t *piece, size_t b
 		const size_t n = bytes - done < packet ? bytes - done : packet;
 		int error = gso_send(step->to.fd, piece + done, n, unit);
 
-		/* a short step first, if something went: nothing may be sent twice */
 		if (gso_is_unfit(error))
-			return *moved > 0 ? -EAGAIN : -EOPNOTSUPP;
+			return -EOPNOTSUPP;
 		if (error)
 			return error;
 		done += n;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * netops.h: what the network drivers (net, dgram, gso) share, and the three things that the engine
- * itself does with a socket: end it, drop it, ask whether its peer is on this machine. No policy
- * and no state of its own: everything is kept in the socket or in the caller's structures.
+ * netops.h: what the network drivers (net, dgram, gso) share, implemented in netops.c and netdgram.c,
+ * and what the engine itself does with a socket: end it, drop it, ask whether its peer is on this
+ * machine. No state of its own: everything is kept in the socket or in the caller's structures.
  */
 #ifndef TAIO_DRIVERS_NETOPS_H
 #define TAIO_DRIVERS_NETOPS_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,14 @@ void netops_abort(struct taio_addr *addr);
  */
 const char *netops_resolve_text(int error);
 
+/* ---- for the network drivers ---------------------------------------------------------------- */
+
+/* Same host and, with @ports, same port? Both of AF_INET or both of AF_INET6. */
+bool netops_is_same(const struct sockaddr_storage *a, const struct sockaddr_storage *b, bool ports);
+
+/* Takes the pending error of a socket. Return: 0 or negative errno. */
+int netops_error(int fd);
+
 /* ---- for the datagram drivers ---------------------------------------------------------------- */
 
 #define NETOPS_UNIT_DEFAULT 1472
@@ -80,11 +89,13 @@ static inline size_t netops_unit(const struct taio_end *end)
 /*
  * MEM, FILE or ZERO to DGRAM: the whole of a sending step. Pieces of the source, each but the last a
  * multiple of @whole bytes, go to @send, which sends them in order as datagrams of netops_unit(),
- * adds to *moved and returns 0 or a negative errno (-EAGAIN, -ENOBUFS: the socket is full, later).
+ * adds to *moved, returns 0 or a negative errno (-EAGAIN, -ENOBUFS: the socket is full, later).
  * Then an error that the peer's host sent back is reported, and with TAIO_SF_LAST the empty end
  * mark is sent. While more bytes follow (TAIO_SF_MORE), only whole datagrams are.
- * Return: bytes; 0: the source ended; -EAGAIN: the socket is full; other errors of send(2): also
- * after datagrams were sent, as they are lost as well; of pread(2) with nothing sent.
+ * Return: bytes; 0: the source ended; -EAGAIN: the socket is full; what a host on the way reported
+ * (-ECONNREFUSED, -EHOSTUNREACH, ...), also after datagrams were sent: they are lost as well; other
+ * errors of send(2) and pread(2) with nothing sent; -ETIMEDOUT, -ENOTRECOVERABLE: all was sent, but
+ * not the end mark.
  */
 int64_t netops_send(struct taio_step *step, void *room, size_t whole,
 		    int (*send)(struct taio_step *step, const uint8_t *piece, size_t bytes,
@@ -104,7 +115,8 @@ int64_t netops_again(struct taio_step *step, int fd, uint32_t events);
  * full or none is there. @room: for a file. A datagram is taken only if it fits as a whole. The
  * empty end mark is never taken together with bytes: it is the whole of a step with result 0.
  * Return: bytes; 0: end mark; -EAGAIN: none there; -EMSGSIZE: the next datagram is larger than
- * step->len (it stays where it is); other errors of recv(2) and write(2).
+ * step->len (it stays where it is); other errors of recv(2) with nothing taken; errors of write(2),
+ * with datagrams lost; -ENOTRECOVERABLE: the same, but the error would make the engine go on.
  */
 int64_t netops_receive(struct taio_step *step, void *room);
 
