@@ -65,7 +65,9 @@ int cli_parse_number(const char *text, uint64_t max, uint64_t *ret_number);
 
 /* "512 B", "1.50 KiB", "12.3 MiB", "456 GiB" */
 const char *cli_bytes_text(char text[CLI_TEXT], uint64_t bytes);
-/* the same per second */
+/* exactly, in the largest unit that leaves no rest: "64 KiB", "65507 B" */
+const char *cli_size_text(char text[CLI_TEXT], uint64_t bytes);
+/* as cli_bytes_text(), per second */
 const char *cli_rate_text(char text[CLI_TEXT], uint64_t bytes_per_s);
 /* "850 ns", "1.25 ms", "3.40 s", "2:05", "1:02:03" */
 const char *cli_duration_text(char text[CLI_TEXT], uint64_t ns);

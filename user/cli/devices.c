@@ -119,8 +119,8 @@ static void devices_cell_sizes(struct table *table, const struct taio_device_inf
 	int has_min = info->min_bytes > 1;
 	int has_max = info->max_bytes != 0 && info->max_bytes != UINT64_MAX;
 
-	cli_bytes_text(min, info->min_bytes);
-	cli_bytes_text(max, info->max_bytes);
+	cli_size_text(min, info->min_bytes);
+	cli_size_text(max, info->max_bytes);
 	if (has_min && has_max)
 		table_cellf(table, "%s..%s", min, max);
 	else if (has_max)

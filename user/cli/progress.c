@@ -225,6 +225,8 @@ static unsigned int progress_width(const struct progress *progress)
 
 int progress_due(struct progress *progress, uint64_t now_ns)
 {
+	pid_t group;
+
 	if (progress->wanted == 0 || now_ns < progress->next_ns)
 		return 0;
 	if (!progress->ready) {
@@ -240,8 +242,9 @@ int progress_due(struct progress *progress, uint64_t now_ns)
 		}
 	}
 	progress->next_ns = now_ns + (progress->terminal ? PROGRESS_REDRAW_NS : PROGRESS_LINE_NS);
-	/* in the background it would write over what the user does */
-	return !progress->terminal || tcgetpgrp(STDERR_FILENO) == getpgrp();
+	/* in the background it would write over what the user does; -1: not our terminal */
+	group = progress->terminal ? tcgetpgrp(STDERR_FILENO) : -1;
+	return group < 0 || group == getpgrp();
 }
 
 static void progress_rate(struct progress *progress, uint64_t now_ns)

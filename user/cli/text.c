@@ -180,6 +180,19 @@ const char *cli_bytes_text(char text[CLI_TEXT], uint64_t bytes)
 	return text;
 }
 
+const char *cli_size_text(char text[CLI_TEXT], uint64_t bytes)
+{
+	static const char name[][4] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	unsigned int scale = 0;
+
+	while (scale < 6 && bytes != 0 && bytes % 1024 == 0) {
+		bytes /= 1024;
+		scale++;
+	}
+	snprintf(text, CLI_TEXT, "%llu %s", (unsigned long long)bytes, name[scale]);
+	return text;
+}
+
 const char *cli_rate_text(char text[CLI_TEXT], uint64_t bytes_per_s)
 {
 	cli_bytes_text(text, bytes_per_s);
