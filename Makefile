@@ -63,6 +63,14 @@ say = @printf '  %-7s %s\n' $(1) $(2)
 MAKEFLAGS += --no-print-directory
 endif
 
+# criterion and ThreadSanitizer want the same addresses: see tests/plain/criterion/criterion.h
+ifeq ($(SANITIZE),thread)
+CRITERION_INC := -Itests/plain
+CRITERION = $(BUILD)/obj/tests/plain/cases.o
+else
+CRITERION := -lcriterion
+endif
+
 # ---- what there is -------------------------------------------------------------------------------
 
 wild = $(sort $(wildcard $(1)))
@@ -141,12 +149,12 @@ bench-build: $(BENCHES)
 # ---- objects -------------------------------------------------------------------------------------
 
 # A file that holds what it is given, and is only as old as the last change of it: a change of
-# compiler or flags makes everything again, one of PREFIX only what knows it.
+# compiler, flags or Makefile makes everything again, one of PREFIX only what knows it.
 keep = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || \
 	printf '%s\n' '$(subst ','\'',$(1))' > $@
 
 $(STAMP): FORCE
-	$(call keep,$(ALLFLAGS))
+	$(call keep,$(ALLFLAGS) $(shell cksum < Makefile))
 
 $(BUILD)/obj/.prefix: FORCE
 	$(call keep,$(PREFIX))
@@ -174,7 +182,7 @@ $(BUILD)/schedulers/%.native.o: schedulers/%.bpf.c $(STAMP)
 $(BUILD)/obj/tests/%.o: tests/%.c $(STAMP) | $(BUILD)/schedulers/list.inc
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(COMPILE) $(INC) -Ibpf -I$(BUILD)/schedulers -c $< -o $@
+	$(Q)$(COMPILE) $(CRITERION_INC) $(INC) -Ibpf -I$(BUILD)/schedulers -c $< -o $@
 
 $(BUILD)/obj/bench/%.o: bench/%.c $(STAMP) | $(BUILD)/schedulers/list.inc
 	$(call say,CC,$@)
@@ -236,7 +244,7 @@ $(BUILD)/vmlinux.h: $(BTF)
 	$(Q)$(BPFTOOL) btf dump file $(BTF) format c > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv $@.new $@; fi; touch $@
 
-$(BUILD)/%.bpf.o: %.bpf.c Makefile
+$(BUILD)/%.bpf.o: %.bpf.c $(STAMP)
 	$(call say,BPF,$@)
 	@mkdir -p $(@D)
 	$(Q)$(BPF_CC) -c $< -o $@
@@ -244,10 +252,12 @@ $(BUILD)/%.bpf.o: %.bpf.c Makefile
 
 # ---- programs ------------------------------------------------------------------------------------
 
-$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call obj,$(HELP_SRC)) $(BUILD)/libtaio-test.a
+$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call obj,$(HELP_SRC)) \
+		$(filter %.o,$(CRITERION)) $(BUILD)/libtaio-test.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -o $@ $(LINK) $(LDFLAGS) $^ -lcriterion -luring -lpthread -ldl -lm
+	$(Q)$(CC) -o $@ $(LINK) $(LDFLAGS) $^ $(filter -l%,$(CRITERION)) \
+		-luring -lpthread -ldl -lm
 
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(BUILD)/libtaio-test.a
 	$(call say,LD,$@)
