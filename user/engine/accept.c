@@ -278,8 +278,8 @@ static int accept_end(struct taio *e, struct request *r, const struct taio_endpo
 		int rc = accept_address(e, r, ep, side);
 
 		if (rc == 0)
-			*ret_plan = (side ? r->addr_to : r->addr_from)->listen ? PLAN_LISTEN :
-									       PLAN_CONNECT;
+			*ret_plan = (side ? r->addr_to : r->addr_from)->listen ? PLAN_LISTEN
+									       : PLAN_CONNECT;
 		return rc;
 	}
 	case TAIO_EP_NULL:
@@ -315,6 +315,7 @@ static int accept_options(struct taio *e, struct request *r, const struct taio_o
 	r->priority = o->priority;
 	r->tag = o->tag;
 	r->length = o->length ? o->length : TAIO_TO_END;
+	r->user_length = o->length != 0;
 	r->deadline_ns = o->deadline_ns;
 	r->limit_rate = o->limit_rate;
 	r->excluded = o->forbid;

@@ -24,6 +24,7 @@
 #include "taio_driver.h"
 #include "engine/workers.h"
 #include "pick/pick.h"
+#include "pick/speeds.h"
 #include "policy/policy.h"
 #include "request/request.h"
 #include "util/slab.h"
@@ -53,7 +54,8 @@ struct taio {
 	struct taio_host host;
 	uint32_t flags; /* enum taio_engine_flag */
 	uint32_t umask;
-	uint64_t now_ns;  /* as of the last look at the clock */
+	uint64_t now_ns; /* as of the last look at the clock */
+	uint64_t opened_ns;
 	uint64_t tick_ns; /* last policy_tick() */
 	bool urgent;      /* a completion was far from its price */
 	bool stopping;
@@ -64,8 +66,6 @@ struct taio {
 	struct request_queue ready[ENGINE_PRIORITIES];
 	uint32_t ready_mask;
 	struct request_queue room; /* REQUEST_WAIT_ROOM */
-	uint32_t *hash;            /* cookie to request index plus 1; lazily made */
-	uint32_t hash_mask;
 
 	struct taio_event *events;
 	uint32_t event_head, event_count, event_capacity;
@@ -95,7 +95,11 @@ struct taio {
 	uint8_t fd_fs[64]; /* enum taio_fs of descriptors, by number: a hint for prices */
 
 	struct picker *picker;
+	struct speeds speeds; /* what earlier runs on this machine learnt */
 	struct taio_policy *policy;
+
+	struct request pointer_request; /* for pointer copies within the call */
+	struct taio_step pointer_step;
 
 	int epoll_fd, timer_fd, wake_fd;
 	uint64_t epoll_devices; /* devices whose fd is in the epoll set */
@@ -133,9 +137,10 @@ void accept_release(struct taio *e, struct request *r); /* gives back its string
 
 /* control.c, transfer.c: run the head of the FIFO. Return: what the request does next. */
 enum engine_next {
-	ENGINE_NEXT,
-	ENGINE_PARKED,
-	ENGINE_FAILED
+	ENGINE_NEXT,   /* the step is over: pop it and go on */
+	ENGINE_AGAIN,  /* the same step once more */
+	ENGINE_PARKED, /* something else will make it ready */
+	ENGINE_FAILED  /* engine_fail() was called, or it was cancelled */
 };
 enum engine_next control_start(struct taio *e, struct request *r, enum taio_step_type type);
 enum engine_next control_done(struct taio *e, struct request *r, struct taio_step *step);
@@ -156,7 +161,8 @@ enum route_started {
 enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step);
 enum route_started route_start_on(struct taio *e, struct request *r, struct taio_step *step,
 				  uint8_t device);
-void route_account(struct taio *e, struct request *r, struct taio_step *step);
+/* A device has answered: looks at the clock, counts, tells the picker. */
+void route_finish(struct taio *e, struct request *r, struct taio_step *step);
 void route_trace(struct taio *e, struct request *r, const struct taio_step *step,
 		 enum taio_step_type type);
 bool route_worth_retry(int error);
@@ -180,6 +186,7 @@ static inline bool device_is_async(const struct taio_device *device)
 int lane_enter(struct taio *e, struct request *r, unsigned int side, int fd);
 bool lane_is_first(struct taio *e, const struct request *r);
 void lane_leave(struct taio *e, struct request *r);
+void lane_leave_side(struct taio *e, struct request *r, unsigned int side);
 /* Puts the request to sleep until @fd is ready for @side, or makes it ready when it is. */
 int lane_wait(struct taio *e, struct request *r, int fd, unsigned int side);
 int lane_attach(struct taio *e, struct request *r, int fd, unsigned int side);
@@ -211,6 +218,11 @@ unsigned int event_take(struct taio *e, struct taio_event *events, unsigned int 
 void event_push_inline(struct taio *e, uint64_t cookie, uint64_t bytes, uint64_t ns, uint8_t device,
 		       uint8_t flags);
 
-/* plan (user/plan/plan.c) builds the FIFO from what accept.c found out */
+/* pointer.c */
+int pointer_now(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
+		uint64_t cookie);
+
+/* learn.c: at the end of an engine, what it learnt goes to the cache file */
+void learn_save(struct taio *e);
 
 #endif /* TAIO_ENGINE_H */

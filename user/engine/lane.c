@@ -103,6 +103,16 @@ bool lane_is_first(struct taio *e, const struct request *r)
 	return true;
 }
 
+static bool lane_stands(struct taio *e, const struct lane *lane, const struct request *r,
+			unsigned int side)
+{
+	uint32_t me = request_index(&e->pool, r) + 1, at = lane->head[side];
+
+	while (at && at != me)
+		at = engine_request(e, at - 1)->lane_next[side] + 1; /* NONE + 1 is 0 */
+	return at == me;
+}
+
 static void lane_remove(struct taio *e, struct lane *lane, struct request *r, unsigned int side)
 {
 	uint32_t me = request_index(&e->pool, r) + 1, at = lane->head[side], before = 0;
@@ -134,27 +144,33 @@ static void lane_drop(struct taio *e, struct lane *lane, int fd)
 	*lane = (struct lane){ 0 };
 }
 
+void lane_leave_side(struct taio *e, struct request *r, unsigned int side)
+{
+	int fd = lane_fd(r, side);
+	struct lane *lane;
+
+	if (!lane_has(e, r, side))
+		return;
+	lane = &e->lanes[fd];
+	if (!lane_stands(e, lane, r, side))
+		return;
+	lane_remove(e, lane, r, side);
+	if (lane->head[side]) {
+		struct request *next = engine_request(e, lane->head[side] - 1);
+
+		if (next->state == REQUEST_WAIT_LANE && lane_is_first(e, next))
+			engine_make_ready(e, next);
+	}
+	if (--lane->users == 0)
+		lane_drop(e, lane, fd);
+}
+
 void lane_leave(struct taio *e, struct request *r)
 {
 	if (!(r->traits & REQUEST_HAS_LANES))
 		return;
-	for (unsigned int side = 0; side < 2; side++) {
-		int fd = lane_fd(r, side);
-		struct lane *lane;
-
-		if (!lane_has(e, r, side))
-			continue;
-		lane = &e->lanes[fd];
-		lane_remove(e, lane, r, side);
-		if (lane->head[side]) {
-			struct request *next = engine_request(e, lane->head[side] - 1);
-
-			if (next->state == REQUEST_WAIT_LANE && lane_is_first(e, next))
-				engine_make_ready(e, next);
-		}
-		if (--lane->users == 0)
-			lane_drop(e, lane, fd);
-	}
+	lane_leave_side(e, r, 0);
+	lane_leave_side(e, r, 1);
 	r->traits &= (uint8_t)~REQUEST_HAS_LANES;
 }
 

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "pick/speeds.h"
 #include "request/operation.h"
 #include "util/clock.h"
 
@@ -111,8 +110,8 @@ static struct pick_context *route_context_make(struct taio *e, const struct taio
 			continue;
 		candidates[n].device = i;
 		route_caps(&e->device[i], cap, &candidates[n].caps);
-		speeds_apply(name, e->device[i].name, &candidates[n].caps,
-			     e->flags & TAIO_NO_CACHE);
+		if (!(e->flags & TAIO_NO_CACHE))
+			speeds_apply(&e->speeds, name, e->device[i].name, &candidates[n].caps);
 		caps[n++] = cap;
 	}
 	context = pick_add_context(e->picker, key, name, candidates, n);
@@ -215,10 +214,10 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 
 /* ---- starting ---- */
 
-static void route_finish(struct taio *e, struct request *r, struct taio_step *step)
-{
-	struct taio_device *device = &e->device[step->device];
+static void route_account(struct taio *e, struct request *r, struct taio_step *step);
 
+void route_finish(struct taio *e, struct request *r, struct taio_step *step)
+{
 	e->now_ns = clock_ns();
 	if (step->result < 0 && step->result != -EAGAIN)
 		e->count[step->device].errors++;
@@ -229,7 +228,6 @@ static void route_finish(struct taio *e, struct request *r, struct taio_step *st
 		r->devices |= 1ULL << step->device;
 		r->main_device = step->device;
 	}
-	(void)device;
 	route_account(e, r, step);
 }
 
@@ -272,6 +270,7 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 		route_finish(e, r, step);
 		return ROUTE_DONE;
 	}
+	step->in_flight = 1;
 	e->in_flight++;
 	r->outstanding++;
 	return ROUTE_QUEUED;
@@ -357,7 +356,7 @@ static void route_unfit(struct taio *e, struct taio_step *step)
 	context->unfit_ns = e->now_ns + ROUTE_UNFIT_NS;
 }
 
-void route_account(struct taio *e, struct request *r, struct taio_step *step)
+static void route_account(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct taio_device *device = &e->device[step->device];
 	struct pick_choice choice = { .device = step->device,

@@ -43,7 +43,6 @@ struct request *request_get(struct request_pool *pool)
 		return NULL;
 	}
 	r->next = REQUEST_NONE;
-	r->hash_next = REQUEST_NONE;
 	r->lane_next[0] = r->lane_next[1] = REQUEST_NONE;
 	r->timer = REQUEST_NONE;
 	r->main_device = 255;

@@ -55,11 +55,11 @@ struct request {
 	struct taio_file *file;
 	struct taio_addr *addr_from, *addr_to;
 	struct request_vector vector_from, vector_to;
+	struct taio_step *parked; /* a segment that found every device full */
 	int32_t wait_fd; /* REQUEST_WAIT_FD: which */
 	int32_t error;   /* first error, negative errno */
 	uint32_t flags;  /* enum taio_flag */
 	uint32_t next;   /* in the queue that its state names */
-	uint32_t hash_next;
 	uint32_t lane_next[2]; /* behind it on the lane of its source, destination */
 	uint32_t timer;        /* place in the timer heap, REQUEST_NONE: none */
 	uint16_t tag;
@@ -74,6 +74,7 @@ struct request {
 	uint8_t main_device;
 	uint8_t traits;   /* enum request_trait */
 	uint8_t attempts; /* of the present step, after errors */
+	uint8_t user_length; /* the caller said how much: a source that grows is not followed */
 };
 
 enum request_trait {
@@ -82,8 +83,8 @@ enum request_trait {
 	REQUEST_CANCELLED = 1 << 2,
 	REQUEST_SPARSE = 1 << 3,  /* the source has holes that shall stay holes */
 	REQUEST_ONLY_RW = 1 << 4, /* a file that lies about its size (procfs): plain reads only */
-	REQUEST_HASHED = 1 << 5,
-	REQUEST_PIECES = 1 << 6 /* at least one end is a vector */
+	REQUEST_POSITION = 1 << 6,  /* a file is used at its descriptor's own position */
+	REQUEST_QUEUED = 1 << 7     /* it is in a ready queue */
 };
 
 _Static_assert(sizeof(struct request) <= 464, "request and event must fit in 512 bytes");

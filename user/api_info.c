@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* api_info.c: the public calls by which an engine tells about itself: operations, devices, the
+ * policy, words for events. */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "request/operation.h"
+
+const char *taio_version(void)
+{
+	return TAIO_VERSION;
+}
+
+const char *taio_refusal(const struct taio *e)
+{
+	return e->refusal;
+}
+
+int taio_event_text(const struct taio_event *event, char *buffer, size_t size)
+{
+	if (event->result >= 0)
+		return snprintf(buffer, size, "%lld bytes", (long long)event->result);
+	if (event->step == TAIO_STEP_RESOLVE && event->result == -ENOENT)
+		return snprintf(buffer, size, "resolve: the name is not known");
+	return snprintf(buffer, size, "%s: %s", taio_step_name(event->step),
+			strerror((int)-event->result));
+}
+
+const char *taio_device_name(struct taio *e, unsigned int number)
+{
+	return number < e->device_count ? e->device[number].name : "none";
+}
+
+int taio_device_mask(struct taio *e, const char *names, uint64_t *ret_mask)
+{
+	return names && ret_mask ? device_mask(e, names, ret_mask) : -EINVAL;
+}
+
+int taio_operations(struct taio *e, struct taio_operation_info *info, size_t size, unsigned int max)
+{
+	unsigned int n = 0;
+
+	if (size < sizeof(*info) || (max && !info))
+		return -EINVAL;
+	for (unsigned int op = TAIO_OP_NONE + 1; op < TAIO_OP_COUNT; op++, n++) {
+		struct taio_operation_info *row = (void *)((char *)info + n * size);
+
+		if (n >= max)
+			continue;
+		memset(row, 0, size);
+		snprintf(row->name, sizeof(row->name), "%s", operation_name(op));
+		snprintf(row->suboptions, sizeof(row->suboptions), "%s", operation_suboptions(op));
+		for (uint8_t i = 0; i < e->device_count; i++) {
+			const struct taio_capability *cap = e->device[i].driver->caps;
+
+			for (; cap->op != TAIO_OP_NONE; cap++)
+				if (cap->op == op && device_available(e, i))
+					row->devices |= 1ULL << i;
+		}
+	}
+	return (int)n;
+}
+
+static void api_append(char *text, size_t size, const char *more)
+{
+	size_t used = strlen(text);
+
+	snprintf(text + used, size - used, "%s%s", used ? "," : "", more);
+}
+
+static void api_append_pairs(char *text, size_t size, const struct taio_capability *cap)
+{
+	for (unsigned int from = 1; from < TAIO_KIND_COUNT; from++)
+		for (unsigned int to = 1; to < TAIO_KIND_COUNT; to++) {
+			char pair[24];
+
+			if (!(cap->from & (1u << from)) || !(cap->to & (1u << to)))
+				continue;
+			snprintf(pair, sizeof(pair), "%s>%s", operation_kind_name(from),
+				 operation_kind_name(to));
+			if (!strstr(text, pair))
+				api_append(text, size, pair);
+		}
+}
+
+/* The figures that count for a device: of its context with the most completions, else published. */
+static void api_speed(struct taio *e, unsigned int number, struct taio_device_info *row)
+{
+	const struct taio_maps *maps = policy_maps(e->policy);
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < e->picker->context_count; i++) {
+		const struct pick_context *context = &e->picker->context[i];
+
+		for (unsigned int k = 0; k < context->count; k++) {
+			const struct pick_candidate *c = &context->candidate[k];
+			const struct taio_lat *lat[TAIO_CLASSES] = { NULL };
+			uint64_t count = 0;
+			uint32_t base_ns, ps;
+
+			if (c->device != number || c->slot == PICK_NONE)
+				continue;
+			for (uint32_t n = 0; n < TAIO_CLASSES; n++) {
+				lat[n] = &maps->lat[(context->index * TAIO_CLASSES + n) *
+							    TAIO_SLOTS +
+						    c->slot];
+				count += lat[n]->count;
+			}
+			if (count > most && speeds_fit(lat, 4, &base_ns, &ps)) {
+				most = count;
+				row->base_ns = base_ns;
+				row->bytes_per_s = ps ? 1000000000000ULL / ps : 0;
+				row->source = TAIO_SPEED_LEARNT;
+			} else if (!most && c->caps.source) {
+				row->base_ns = c->caps.base_ns;
+				row->bytes_per_s = c->caps.ps_per_byte
+							   ? 1000000000000ULL / c->caps.ps_per_byte
+							   : 0;
+				row->source = c->caps.source;
+			}
+		}
+	}
+}
+
+static void api_capability(const struct taio_device *device, struct taio_device_info *row)
+{
+	const struct taio_capability *cap = device->driver->caps;
+
+	row->min_bytes = cap->min;
+	row->max_bytes = cap->max;
+	row->base_ns = cap->base_ns;
+	row->bytes_per_s = cap->ps_per_byte ? 1000000000000ULL / cap->ps_per_byte : 0;
+	row->parallel = cap->parallel ? cap->parallel : 1;
+	row->align = 1;
+	for (; cap->op != TAIO_OP_NONE; cap++) {
+		if (cap->op == TAIO_OP_COPY)
+			api_append_pairs(row->pairs, sizeof(row->pairs), cap);
+		else if (!strstr(row->pairs, operation_name(cap->op)))
+			api_append(row->pairs, sizeof(row->pairs), operation_name(cap->op));
+		if (cap->align > row->align)
+			row->align = cap->align;
+		if (cap->flags & TAIO_CAP_BLOCKING && !device->worker && !device_is_async(device))
+			row->flags |= TAIO_DEVICE_BLOCKING;
+		if (cap->flags & TAIO_CAP_ZERO_COPY)
+			row->flags |= TAIO_DEVICE_ZERO_COPY;
+	}
+}
+
+static void api_device(struct taio *e, unsigned int number, struct taio_device_info *row)
+{
+	const struct taio_device *device = &e->device[number];
+	const struct pick_device *state = &e->picker->device[number];
+
+	row->number = number;
+	snprintf(row->name, sizeof(row->name), "%s", device->name);
+	snprintf(row->text, sizeof(row->text), "%s%s", device->driver->text,
+		 device->worker ? ", on a worker thread" : "");
+	api_capability(device, row);
+	if (device_available(e, (uint8_t)number))
+		row->flags |= TAIO_DEVICE_AVAILABLE;
+	else
+		snprintf(row->reason, sizeof(row->reason), "%s", device->reason);
+	if (device->worker || device_is_async(device))
+		row->flags |= TAIO_DEVICE_ASYNC;
+	if (state->quarantine_ns > e->now_ns)
+		row->flags |= TAIO_DEVICE_QUARANTINED;
+	row->in_flight = state->in_flight;
+	row->steps = e->count[number].steps;
+	row->bytes = e->count[number].bytes;
+	row->errors = e->count[number].errors;
+	api_speed(e, number, row);
+}
+
+int taio_devices(struct taio *e, struct taio_device_info *info, size_t size, unsigned int max)
+{
+	if (size < sizeof(*info) || (max && !info))
+		return -EINVAL;
+	for (unsigned int i = 0; i < e->device_count && i < max; i++) {
+		struct taio_device_info *row = (void *)((char *)info + i * size);
+
+		memset(row, 0, size);
+		api_device(e, i, row);
+	}
+	return (int)e->device_count;
+}
+
+/* ---- policy ---- */
+
+static int api_policy(struct taio *e, const char *policy, int force_bpf)
+{
+	int rc;
+
+	if (!policy || !*policy)
+		return -EINVAL;
+	rc = policy_swap(e->policy, policy, force_bpf, e->refusal, sizeof(e->refusal));
+	if (rc == 0)
+		pick_rebind(e->picker);
+	return rc;
+}
+
+int taio_policy_swap(struct taio *e, const char *policy)
+{
+	return api_policy(e, policy, 0);
+}
+
+int taio_policy_load(struct taio *e, const char *policy)
+{
+	return api_policy(e, policy, 1);
+}
+
+int taio_policy_show(struct taio *e, struct taio_policy_info *ret_info, size_t size)
+{
+	if (!ret_info || size < sizeof(*ret_info))
+		return -EINVAL;
+	memset(ret_info, 0, size);
+	policy_info(e->policy, ret_info);
+	return 0;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * pointer.c: pointer copies that run within the call that asks for them: no plan, no queue. Above
+ * the size that bypasses everything the picker still chooses and learns; taio_memcpy_large() goes
+ * by the learn-once rule of util/memroute.h, which costs a comparison.
+ */
+#include "engine/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "drivers/drivers.h"
+#include "util/clock.h"
+#include "util/memroute.h"
+
+static void pointer_fill(struct taio_step *step, const void *from, void *to, size_t len)
+{
+	step->op = TAIO_OP_COPY;
+	step->from.kind = step->to.kind = TAIO_KIND_MEM;
+	step->from.flags = step->to.flags = 0;
+	step->from.fs = step->to.fs = 0;
+	step->from.ptr = (void *)(uintptr_t)from;
+	step->to.ptr = to;
+	step->len = len;
+	step->flags = 0;
+	step->first_error = 0;
+}
+
+int pointer_now(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
+		uint64_t cookie)
+{
+	struct taio_step *step = &e->pointer_step;
+	struct request *r = &e->pointer_request;
+	uint64_t start;
+
+	if (e->pool.busy + e->event_count >= e->pool.capacity)
+		return -EAGAIN;
+	r->allowed = UINT64_MAX;
+	r->excluded = 0;
+	pointer_fill(step, from->ptr, (void *)(uintptr_t)to->ptr, from->length);
+	if (from->length >= MEM_COLD_MIN && mem_is_cold(to->ptr, from->length))
+		step->to.flags |= TAIO_END_COLD;
+	start = e->now_ns = clock_ns();
+	while (step->len) {
+		if (route_start(e, r, step) != ROUTE_DONE || step->result <= 0)
+			return -EOPNOTSUPP; /* memcpy is always there: a broken build */
+		step->len -= (uint64_t)step->result;
+		step->from.ptr = (char *)step->from.ptr + step->result;
+		step->to.ptr = (char *)step->to.ptr + step->result;
+	}
+	event_push_inline(e, cookie, from->length, e->now_ns - start, step->device, 0);
+	return 0;
+}
+
+static const uint8_t pointer_devices[] = {
+	[MEM_MEMCPY] = TAIO_DEVICE_memcpy,
+	[MEM_NT] = TAIO_DEVICE_nt,
+	[MEM_SPLIT] = TAIO_DEVICE_split,
+};
+
+void *taio_memcpy_large(struct taio *e, void *to, const void *from, size_t len)
+{
+	struct taio_step *step = &e->pointer_step;
+	struct taio_device *split = &e->device[TAIO_DEVICE_split], *device;
+	int cold, ready = 0;
+
+	if (len < MEM_COLD_MIN)
+		return memcpy(to, from, len);
+	cold = mem_is_cold(to, len);
+	pointer_fill(step, from, to, len);
+	if (len >= MEM_SPLIT_MIN && device_open(e, TAIO_DEVICE_split) == 0)
+		ready = split->driver->fits(split, step);
+	device = &e->device[pointer_devices[mem_choose(len, cold, ready)]];
+	if (device->number == TAIO_DEVICE_memcpy || device_open(e, device->number))
+		return memcpy(to, from, len);
+	if (device->driver->run(device, step) != (int64_t)len)
+		return memcpy(to, from, len);
+	return to;
+}
