@@ -183,7 +183,7 @@ static int unix_knock(const char *path, int type)
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 
-	strncpy(sun.sun_path, path, sizeof(sun.sun_path) - 1);
+	memccpy(sun.sun_path, path, 0, sizeof(sun.sun_path) - 1);
 	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
 		return fd;
 	close(fd);
@@ -195,7 +195,7 @@ static int unix_listener(const char *path, int type, int backlog)
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 
-	strncpy(sun.sun_path, path, sizeof(sun.sun_path) - 1);
+	memccpy(sun.sun_path, path, 0, sizeof(sun.sun_path) - 1);
 	cr_assert_eq(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
 	if (backlog >= 0)
 		cr_assert_eq(listen(fd, backlog), 0);
@@ -695,7 +695,7 @@ Test(net, finish_ends_the_stream_and_the_peer_can_still_answer)
 	int a, b;
 
 	tcp_pair(&a, &b);
-	cr_assert_eq(netops_finish(a), 0);
+	cr_assert_eq(netops_finish(a, false), 0);
 	cr_assert_eq(recv(b, &byte, 1, 0), 0);
 	send_all(b, "late");
 	recv_is(a, "late");
@@ -715,9 +715,9 @@ Test(net, finish_reports_a_reset_by_the_peer)
 	close(b);
 	ready = (struct pollfd){ .fd = a, .events = POLLIN };
 	cr_assert_eq(poll(&ready, 1, PATIENCE_MS), 1);
-	cr_assert_eq(netops_finish(a), -ECONNRESET);
+	cr_assert_eq(netops_finish(a, false), -ECONNRESET);
 	/* the error was taken: the connection is dead all the same */
-	cr_assert_eq(netops_finish(a), -ECONNRESET);
+	cr_assert_eq(netops_finish(a, false), -ECONNRESET);
 	close(a);
 }
 
@@ -727,13 +727,13 @@ Test(net, finish_has_nothing_to_do_for_pipes_and_datagrams)
 	int ends[2];
 
 	cr_assert_eq(pipe(ends), 0);
-	cr_assert_eq(netops_finish(ends[1]), 0);
+	cr_assert_eq(netops_finish(ends[1], false), 0);
 	cr_assert_eq(step_run(&addr, TAIO_OP_CONNECT), 0);
-	cr_assert_eq(netops_finish(addr.fd), 0);
+	cr_assert_eq(netops_finish(addr.fd, false), 0);
 	close(addr.fd);
 	close(ends[0]);
 	close(ends[1]);
-	cr_assert_eq(netops_finish(ends[0]), -EBADF);
+	cr_assert_eq(netops_finish(ends[0], false), -EBADF);
 }
 
 Test(net, abort_of_a_connection_is_a_reset_not_an_end)

@@ -367,7 +367,6 @@ static int64_t accept_begin(struct taio_device *dev, struct taio_addr *addr)
 static bool accept_is_passing(int error)
 {
 	switch (error) {
-	case EAGAIN:
 	case EINTR:
 	case ECONNABORTED:
 	case EPROTO:
@@ -386,13 +385,16 @@ static bool accept_is_passing(int error)
 static int64_t accept_stream(struct taio_step *step)
 {
 	struct taio_addr *addr = step->addr;
-	int fd = accept4(addr->listen_fd, NULL, NULL, SOCKET_FLAGS);
+	int fd;
 
-	if (fd < 0) {
-		if (accept_is_passing(errno))
-			return netops_again(step, addr->listen_fd, POLLIN);
+	/* up to EAGAIN: whoever waits may only be told of what comes from now on */
+	do {
+		fd = accept4(addr->listen_fd, NULL, NULL, SOCKET_FLAGS);
+	} while (fd < 0 && accept_is_passing(errno));
+	if (fd < 0 && errno == EAGAIN)
+		return netops_again(step, addr->listen_fd, POLLIN);
+	if (fd < 0)
 		return -errno;
-	}
 	stream_tune(fd, addr->family);
 	/* one peer: closes the listening socket and removes its name; fd is not in addr yet */
 	netops_abort(addr);
@@ -411,11 +413,12 @@ static int64_t accept_datagram(struct taio_step *step)
 	struct sockaddr_storage sender;
 	socklen_t len = sizeof(sender);
 
-	if (recvfrom(addr->listen_fd, NULL, 0, MSG_PEEK | MSG_DONTWAIT, (struct sockaddr *)&sender,
-		     &len) < 0) {
-		if (accept_is_passing(errno))
+	while (recvfrom(addr->listen_fd, NULL, 0, MSG_PEEK | MSG_DONTWAIT,
+			(struct sockaddr *)&sender, &len) < 0) {
+		if (errno == EAGAIN)
 			return netops_again(step, addr->listen_fd, POLLIN);
-		return -errno;
+		if (!accept_is_passing(errno))
+			return -errno;
 	}
 	/* a Unix sender without a name cannot be a peer: the socket stays open to all */
 	if (len > sizeof(sa_family_t) &&

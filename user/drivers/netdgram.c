@@ -18,8 +18,7 @@
 
 #include "drivers/netops.h"
 
-#define POOL_ROOMS     64  /* threads of an engine at most, itself not counted */
-#define END_MARK_TRIES 100 /* times a millisecond */
+#define POOL_ROOMS 64 /* threads of an engine at most, itself not counted */
 
 struct netops_pool {
 	_Atomic uint64_t busy;  /* bit i: room i is taken */
@@ -216,31 +215,13 @@ static uint64_t send_length(const struct taio_step *step)
 	return step->len;
 }
 
-/*
- * A socket that is full is waited for here, up to 0.1 s: the bytes are gone and must not be sent
- * again, so that the step cannot be given back as unfinished. It is rare: an empty datagram needs
- * next to no room, only the short queue of a Unix socket can be full for longer.
- */
-static int send_end_mark(int fd)
-{
-	for (int tries = 0; tries < END_MARK_TRIES; tries++) {
-		int error = netops_end_mark(fd);
-
-		if (error != -EAGAIN)
-			return error;
-		/* not POLLOUT of the socket: the full queue may be the network device's */
-		(void)poll(NULL, 0, 1);
-	}
-	return -ETIMEDOUT;
-}
-
 /* All bytes of a step are gone. Return: 0 or negative errno. */
 static int send_end(const struct taio_step *step)
 {
 	int error = netops_error(step->to.fd);
 
 	if (!error && (step->flags & TAIO_SF_LAST))
-		error = send_end_mark(step->to.fd);
+		error = netops_end_mark(step->to.fd);
 	return error_for_good(error);
 }
 

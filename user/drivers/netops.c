@@ -7,12 +7,15 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "drivers/netops.h"
+
+#define END_MARK_TRIES 100 /* times a millisecond */
 
 /* ---- sockets --------------------------------------------------------------------------------- */
 
@@ -110,7 +113,22 @@ int netops_error(int fd)
 	return -error;
 }
 
-int netops_finish(int fd)
+int netops_end_mark(int fd)
+{
+	for (int tries = 0; tries < END_MARK_TRIES; tries++) {
+		if (send(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) == 0)
+			return 0;
+		if (errno == EINTR)
+			continue;
+		if (!netops_is_full(-errno))
+			return -errno;
+		/* not POLLOUT of the socket: the full queue may be the network device's */
+		(void)poll(NULL, 0, 1);
+	}
+	return -ETIMEDOUT;
+}
+
+int netops_finish(int fd, bool end_mark)
 {
 	int type = socket_type(fd), ended = 0, error;
 
@@ -118,10 +136,14 @@ int netops_finish(int fd)
 		return 0;
 	if (type < 0)
 		return type;
-	/* a datagram socket: an error that comes behind the end mark says nothing of the bytes,
-	 * the receiver may well have closed after the last of them */
-	if (type == SOCK_DGRAM)
-		return 0;
+	if (type == SOCK_DGRAM) {
+		if (!end_mark)
+			return 0;
+		/* an error that comes behind the end mark says nothing of the bytes: the receiver
+		 * may well have closed after the last of them */
+		error = netops_error(fd);
+		return error ? error : netops_end_mark(fd);
+	}
 	if (shutdown(fd, SHUT_WR) < 0)
 		ended = -errno;
 	error = netops_error(fd);
@@ -129,15 +151,6 @@ int netops_finish(int fd)
 		return error;
 	/* it was connected once: the peer's reset came and its error was taken by somebody else */
 	return ended == -ENOTCONN ? -ECONNRESET : ended;
-}
-
-int netops_end_mark(int fd)
-{
-	while (send(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-		if (errno != EINTR)
-			return netops_is_full(-errno) ? -EAGAIN : -errno;
-	}
-	return 0;
 }
 
 static void socket_reset(int fd)

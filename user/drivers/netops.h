@@ -24,20 +24,15 @@
 int netops_is_local(int fd);
 
 /*
- * End of the bytes to the peer (TAIO_STEP_SHUTDOWN): shutdown(SHUT_WR) of a stream socket; then an
- * error that is already pending is reported, because the last bytes did not get through. It does
- * not wait for the peer. A datagram socket has nothing to shut (its end mark was sent by the step
- * with TAIO_SF_LAST or by netops_end_mark()), a pipe or file neither: 0.
- * Return: 0; -ECONNRESET, -EPIPE, -ETIMEDOUT, -EHOSTUNREACH: what became of the connection; -EBADF.
+ * End of the bytes to the peer (TAIO_STEP_SHUTDOWN). A stream socket: shutdown(SHUT_WR), then an
+ * error that is already pending is reported, because the last bytes did not get through; it does
+ * not wait for the peer. A datagram socket: with @end_mark, what the network said of the datagrams
+ * before is reported, then the empty datagram that ends a transfer is sent (a full socket is given
+ * 0.1 s for it); without, nothing. A pipe or file: nothing.
+ * Return: 0; -ECONNRESET, -EPIPE, -ETIMEDOUT, -EHOSTUNREACH, -ECONNREFUSED: what became of the
+ * connection, or of datagrams; -ETIMEDOUT: no room for the end mark; -EBADF.
  */
-int netops_finish(int fd);
-
-/*
- * Sends the empty datagram that ends a transfer, for requests whose last step could not do it: an
- * empty source, or one whose length was not known before it ended.
- * Return: 0; -EAGAIN: the socket is full, again when it is writable; other errors of send(2).
- */
-int netops_end_mark(int fd);
+int netops_finish(int fd, bool end_mark);
 
 /*
  * Drops whatever the steps on @addr left open, for requests that FAILED: a connected stream is
@@ -62,6 +57,11 @@ bool netops_is_same(const struct sockaddr_storage *a, const struct sockaddr_stor
 
 /* Takes the pending error of a socket. Return: 0 or negative errno. */
 int netops_error(int fd);
+
+/* The empty datagram that ends a transfer. Waits up to 0.1 s for room, as it ends steps that cannot
+ * be given back as unfinished; it is rare, an empty datagram needs next to none.
+ * Return: 0; -ETIMEDOUT: no room; other errors of send(2). */
+int netops_end_mark(int fd);
 
 /* ---- for the datagram drivers ---------------------------------------------------------------- */
 
