@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <poll.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
