@@ -247,8 +247,7 @@ static void control_fill(struct request *r, enum taio_step_type type, struct tai
 /* End of stream for the peer, end mark for datagrams. */
 static enum engine_next control_shutdown(struct taio *e, struct request *r)
 {
-	int rc = r->to.kind == TAIO_KIND_DGRAM ? netops_end_mark(r->to.fd)
-					       : netops_finish(r->to.fd);
+	int rc = netops_finish(r->to.fd, r->to.kind == TAIO_KIND_DGRAM);
 
 	if (rc == 0)
 		return ENGINE_NEXT;
