@@ -319,7 +319,7 @@ fuzz:
 		mkdir -p build-fuzz/corpus/$$target; \
 		build-fuzz/tests/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 			-artifact_prefix=build-fuzz/ build-fuzz/corpus/$$target \
-			tests/corpus/$$target || exit 1; \
+			$$(find tests/corpus/$$target -maxdepth 0 2>/dev/null) || exit 1; \
 	done
 
 bench: all bench-build
