@@ -236,6 +236,7 @@ static void control_fill(struct request *r, enum taio_step_type type, struct tai
 	step->addr = control_addr(r, side);
 	step->to.fs = r->to.fs;
 	step->to.fd = r->to.fd;
+	step->to.offset = r->to.offset;
 	if (type == TAIO_STEP_OPEN_TO)
 		r->file->side = 1;
 	else if (type == TAIO_STEP_OPEN_FROM)

@@ -224,5 +224,6 @@ int pointer_now(struct taio *e, const struct taio_endpoint *from, const struct t
 
 /* learn.c: at the end of an engine, what it learnt goes to the cache file */
 void learn_save(struct taio *e);
+void learn_keep(struct taio *e, uint32_t source); /* into memory only */
 
 #endif /* TAIO_ENGINE_H */

@@ -12,7 +12,7 @@
 #define LEARN_MIN_NS    (200ULL * 1000 * 1000) /* of life: a short run does not pay for a file */
 
 static void learn_candidate(struct taio *e, const struct pick_context *context,
-			    const struct pick_candidate *c)
+			    const struct pick_candidate *c, uint32_t source)
 {
 	const struct taio_maps *maps = policy_maps(e->policy);
 	const struct taio_lat *lat[TAIO_CLASSES] = { NULL };
@@ -24,7 +24,18 @@ static void learn_candidate(struct taio *e, const struct pick_context *context,
 		lat[k] = &maps->lat[(context->index * TAIO_CLASSES + k) * TAIO_SLOTS + c->slot];
 	if (speeds_fit(lat, LEARN_MIN_COUNT, &base_ns, &ps_per_byte))
 		speeds_set(&e->speeds, maps->ctx[context->index].name, e->device[c->device].name,
-			   base_ns, ps_per_byte, TAIO_SPEED_LEARNT);
+			   base_ns, ps_per_byte, source);
+}
+
+void learn_keep(struct taio *e, uint32_t source)
+{
+	policy_tick(e->policy, e->now_ns, 1);
+	for (uint32_t i = 0; i < e->picker->context_count; i++) {
+		const struct pick_context *context = &e->picker->context[i];
+
+		for (unsigned int k = 0; k < context->count; k++)
+			learn_candidate(e, context, &context->candidate[k], source);
+	}
 }
 
 void learn_save(struct taio *e)
@@ -32,12 +43,6 @@ void learn_save(struct taio *e)
 	if (e->flags & TAIO_NO_CACHE || policy_maps(e->policy)->shared ||
 	    e->now_ns - e->opened_ns < LEARN_MIN_NS)
 		return;
-	policy_tick(e->policy, e->now_ns, 1);
-	for (uint32_t i = 0; i < e->picker->context_count; i++) {
-		const struct pick_context *context = &e->picker->context[i];
-
-		for (unsigned int k = 0; k < context->count; k++)
-			learn_candidate(e, context, &context->candidate[k]);
-	}
+	learn_keep(e, TAIO_SPEED_LEARNT);
 	(void)speeds_save(&e->speeds); /* a cache: its loss costs speed only */
 }
