@@ -1,0 +1,166 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#
+# e2e_examples.sh: the programs of examples/, as a user of the library would run them, with nc and
+# curl at the other end. Bytes are compared every time.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/lib.sh
+
+BUILD=${BUILD:-build}
+[[ $BUILD == /* ]] || BUILD=$PWD/$BUILD
+examples=$BUILD/examples
+for name in copy send_file pointer serve plain_sendfile; do
+	[ -x "$examples/$name" ] || { echo "$examples/$name was not built"; exit 1; }
+done
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/taio-examples.XXXXXX") || exit 1
+children=()
+cleanup()
+{
+	local child
+
+	for child in "${children[@]}"; do
+		kill "$child" 2>/dev/null
+	done
+	cd /
+	rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+cd "$work" || exit 1
+export XDG_CACHE_HOME=$work/cache
+mkdir cache
+
+free_port()
+{
+	local port
+
+	for port in $(shuf -i 20000-32000 -n 20); do
+		(exec 3<> "/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
+	done
+}
+
+is()
+{
+	local what=$1
+
+	shift
+	if "$@"; then
+		ok "$what"
+	else
+		[ -e .err ] && cat .err
+		not_ok "$what"
+	fi
+}
+
+head -c 5000000 /dev/urandom > file
+: > empty
+
+# ---- copy ----------------------------------------------------------------------------------------
+
+"$examples/copy" file copied 2> .err
+is "copy: a file to a file" cmp -s file copied
+"$examples/copy" file - 2> .err | cmp -s - file
+is "copy: a file to standard output" test "${PIPESTATUS[*]}" = '0 0'
+"$examples/copy" zero:65536 copied 2> .err
+is "copy: zeros to a file" cmp -s copied <(head -c 65536 /dev/zero)
+"$examples/copy" missing copied 2> .err
+is "copy: an error gives exit 1 and its words" \
+	eval '[ $? = 1 ] && grep -q "No such file" .err'
+"$examples/copy" 2> .err
+is "copy: without arguments a usage line, exit 2" eval '[ $? = 2 ] && grep -q usage .err'
+
+# ---- send_file -----------------------------------------------------------------------------------
+
+if command -v nc > /dev/null; then
+	port=$(free_port)
+	nc -lU socket > by_socket &
+	one=$!
+	nc -l 127.0.0.1 "$port" > by_address &
+	two=$!
+	children+=("$one" "$two")
+	for ((i = 0; i < 100; i++)); do
+		[ -S socket ] && break
+		sleep 0.05
+	done
+	sleep 0.2
+	"$examples/send_file" file socket "127.0.0.1:$port:tcp" > .out 2> .err
+	status=$?
+	wait "$one" "$two"
+	is "send_file: three events, exit 0" test $status = 0 -a "$(wc -l < .out)" = 3
+	is "send_file: the file through the socket" cmp -s file by_socket
+	is "send_file: the file to the address" cmp -s file by_address
+	"$examples/copy" file "127.0.0.1:$port:tcp" 2> .err
+	is "copy: a peer that is not there" eval '[ $? = 1 ] && grep -q refused .err'
+else
+	skip "send_file: nc is missing"
+fi
+
+# ---- pointer -------------------------------------------------------------------------------------
+
+"$examples/pointer" file > copied 2> .err
+is "pointer: memory to memory, the bytes of the file" cmp -s file copied
+is "pointer: says who carried them" grep -q 'GiB/s by [a-z]' .err
+
+# ---- plain_sendfile (the rival of the demo) ------------------------------------------------------
+
+"$examples/plain_sendfile" file ./copied2 2> .err
+is "plain_sendfile: a file to a file" cmp -s file copied2
+
+# ---- serve ---------------------------------------------------------------------------------------
+
+if command -v curl > /dev/null; then
+	mkdir -p www/sub
+	cp file empty www/
+	cp file www/sub/other
+	head -c 100 file > www/small
+	port=$(free_port)
+	"$examples/serve" www "$port" 2> .err &
+	server=$!
+	children+=("$server")
+	for ((i = 0; i < 100; i++)); do
+		curl -s -o small "http://127.0.0.1:$port/small" && break
+		sleep 0.05
+	done
+	url=http://127.0.0.1:$port
+	is "serve: a small file" cmp -s www/small small
+	curl -s -o got "$url/file"
+	is "serve: a large file" cmp -s file got
+	curl -s -o got "$url/sub/other?x=1"
+	is "serve: below a directory" cmp -s file got
+	curl -s -o got "$url/empty"
+	is "serve: an empty file" eval '[ $? = 0 ] && [ ! -s got ]'
+	is "serve: what is not there is 404" \
+		test "$(curl -s -o got -w '%{http_code}' "$url/nothing")" = 404
+	is "serve: nothing outside of the directory" \
+		test "$(curl -s -o got -w '%{http_code}' --path-as-is "$url/../file")" = 403
+	is "serve: only GET" test "$(curl -s -o got -w '%{http_code}' -X PUT "$url/file")" = 405
+	for i in {1..40}; do
+		curl -s -o "many.$i" "$url/file" &
+		getters[i]=$!
+	done
+	wait "${getters[@]}"
+	good=0
+	for i in {1..40}; do
+		cmp -s file "many.$i" && good=$((good + 1))
+	done
+	is "serve: 40 at a time (right: $good)" test "$good" = 40
+	curl -s --limit-rate 1M -m 1 -o got "$url/file"
+	curl -s -o got "$url/small"
+	is "serve: goes on after a client that went away" cmp -s www/small got
+	descriptors=$(ls "/proc/$server/fd" | wc -l)
+	for i in {1..20}; do
+		curl -s -o got "$url/file"
+	done
+	is "serve: no descriptor is left over" \
+		test "$(ls "/proc/$server/fd" | wc -l)" -le "$descriptors"
+	kill -TERM "$server"
+	wait "$server"
+	is "serve: ends by SIGTERM with exit 0" test $? = 0
+else
+	skip "serve: curl is missing"
+fi
+
+cd / || exit 1
+finish
