@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <poll.h>
 #include <signal.h>
 #include <time.h>
@@ -805,27 +806,290 @@ Test(dgram, segments_are_not_for_unix_sockets_nor_for_too_large_a_unit)
 	cr_assert_eq(taio_driver_gso.fits(&gso, &step), 0, "the caller's socket is not changed");
 }
 
-/* ---- rooms ------------------------------------------------------------------------------------- */
+/* ---- datagrams that fit only in part ----------------------------------------------------------- */
 
-Test(dgram, rooms_are_apart_and_come_back)
+enum {
+	SINK_MEMORY,
+	SINK_FILE,
+	SINK_PIPE
+};
+
+/* Receives in steps of random length, none of which cares for the bounds of datagrams. */
+static void receive_in_parts(struct taio_device *device, int sink, int from_fd, int to_fd,
+			     uint32_t unit)
 {
-	void *rooms[66];
+	const size_t count = unit * 5 + 11;
+	uint8_t *bytes = random_bytes(count), *room = calloc(1, count);
+	int file = file_of("", 0), ends[2];
+	struct taio_step step;
+	size_t got = 0;
 
-	for (int i = 0; i < 65; i++) {
-		rooms[i] = netops_room_get(&dgram);
-		cr_assert_not_null(rooms[i]);
-		memset(rooms[i], i, NETOPS_ROOM_BYTES);
-	}
-	cr_assert_null(netops_room_get(&dgram));
-	for (int i = 0; i < 65; i++) {
-		const uint8_t *room = rooms[i];
+	cr_assert_eq(pipe2(ends, O_NONBLOCK), 0);
+	for (size_t sent = 0; sent < count; sent += unit)
+		cr_assert_gt(
+			send(from_fd, bytes + sent, count - sent < unit ? count - sent : unit, 0),
+			0);
+	while (got < count) {
+		size_t len = 1 + (size_t)random() % (unit * 2);
+		int64_t n;
 
-		cr_assert_eq(room[0], i);
-		cr_assert_eq(room[NETOPS_ROOM_BYTES - 1], i);
-		netops_room_put(&dgram, rooms[i]);
+		if (len > count - got)
+			len = count - got;
+		step = receive_step(to_fd, room + got, len);
+		step.flags = got + len < count ? TAIO_SF_MORE : 0;
+		if (sink == SINK_FILE) {
+			to_file(&step, file, got);
+		} else if (sink == SINK_PIPE) {
+			step.to.kind = TAIO_KIND_PIPE;
+			step.to.fd = ends[1];
+		}
+		n = run(device, &step);
+		cr_assert(n > 0 && n <= (int64_t)len, "%d of %zu, seed %u", (int)n, len, seed);
+		if (sink == SINK_PIPE)
+			cr_assert_eq(read(ends[0], room + got, (size_t)n), n);
+		got += (size_t)n;
 	}
-	rooms[0] = netops_room_get(&dgram);
-	cr_assert_not_null(rooms[0]);
-	netops_room_put(&dgram, rooms[0]);
-	netops_room_put(&dgram, NULL);
+	if (sink == SINK_FILE)
+		cr_assert_eq(pread(file, room, count, 0), (ssize_t)count);
+	cr_assert(memcmp(bytes, room, count) == 0, "unit %u sink %d seed %u", unit, sink, seed);
+	/* all was taken, and the socket is as it was */
+	step = receive_step(to_fd, room, count);
+	cr_assert_eq(run(device, &step), -EAGAIN);
+	cr_assert_eq(send(from_fd, "next", 4, 0), 4);
+	cr_assert_eq(recv(to_fd, room, 100, MSG_PEEK), 4);
+	cr_assert_eq(recv(to_fd, room, 100, 0), 4);
+	close_pair(ends[0], ends[1]);
+	close(file);
+	free(bytes);
+	free(room);
+}
+
+Test(dgram, step_that_ends_inside_a_datagram_loses_nothing)
+{
+	struct taio_device *devices[] = { &dgram, &gso };
+	int a, b;
+
+	need_gso();
+	printf("seed %u\n", seed);
+	for (int sink = SINK_MEMORY; sink <= SINK_PIPE; sink++) {
+		for (int i = 0; i < 20; i++) {
+			udp_pair(&a, &b);
+			receive_in_parts(devices[i % 2], sink, a, b,
+					 50 + (uint32_t)random() % 3000);
+			close_pair(a, b);
+			unix_pair(&a, &b);
+			receive_in_parts(&dgram, sink, a, b, 50 + (uint32_t)random() % 3000);
+			close_pair(a, b);
+		}
+	}
+}
+
+Test(dgram, joined_datagrams_fill_memory_up_to_the_last_that_fits)
+{
+	uint8_t *bytes = random_bytes(44 * 1472), *room = calloc(1, 1 << 17);
+	struct taio_step step;
+	int a, b;
+
+	need_gso();
+	udp_pair(&a, &b);
+	step = receive_step(b, room, 1 << 17);
+	cr_assert_eq(run(&gso, &step), -EAGAIN); /* switches joining on */
+	step = send_step(a, bytes, 44 * 1472, 1472);
+	cr_assert_eq(run(&gso, &step), 44 * 1472);
+	step = receive_step(b, room, 10 * 1472 + 700);
+	cr_assert_eq(run(&dgram, &step), 10 * 1472);
+	step = receive_step(b, room + 10 * 1472, 700);
+	cr_assert_eq(run(&dgram, &step), -EMSGSIZE);
+	step = receive_step(b, room + 10 * 1472, 1 << 16);
+	cr_assert_eq(run(&dgram, &step), 34 * 1472);
+	cr_assert(memcmp(bytes, room, 44 * 1472) == 0);
+	close_pair(a, b);
+	free(bytes);
+	free(room);
+}
+
+/* ---- pipes and streams ------------------------------------------------------------------------- */
+
+static struct taio_step pass_step(int from, uint8_t from_kind, int to, uint8_t to_kind)
+{
+	struct taio_step step = { .op = TAIO_OP_COPY, .len = 1 << 20, .wait_fd = -1 };
+
+	step.from.kind = from_kind;
+	step.from.fd = from;
+	step.to.kind = to_kind;
+	step.to.fd = to;
+	step.to.unit = 1472;
+	return step;
+}
+
+/* Sends @count bytes of datagrams through a flow that is read only when it is full. */
+static void pass_to_flow(struct taio_device *device, int from_fd, int to_fd, int in, int out,
+			 uint8_t kind, uint32_t unit)
+{
+	const size_t count = unit * 100 + 5;
+	uint8_t *bytes = random_bytes(count), *room = calloc(1, count);
+	size_t sent = 0, passed = 0, got = 0;
+	int full = 0;
+
+	while (got < count) {
+		struct taio_step step = pass_step(to_fd, TAIO_KIND_DGRAM, in, kind);
+		int64_t n;
+
+		if (sent < count && sent - passed < 3 * unit) {
+			size_t len = count - sent < unit ? count - sent : unit;
+
+			cr_assert_eq(send(from_fd, bytes + sent, len, 0), (ssize_t)len);
+			sent += len;
+		}
+		n = run(device, &step);
+		if (n > 0) {
+			passed += (size_t)n;
+			continue;
+		}
+		cr_assert_eq(n, -EAGAIN, "%s", strerror((int)-n));
+		full += step.wait_fd == in;
+		cr_assert_eq(step.wait_events, step.wait_fd == in ? POLLOUT : POLLIN);
+		if (step.wait_fd == in || sent == count) {
+			n = read(out, room + got, count - got);
+			cr_assert_gt(n, 0);
+			got += (size_t)n;
+		}
+	}
+	cr_assert_gt(full, 0, "this test did not fill the flow");
+	cr_assert_eq(passed, count);
+	cr_assert(memcmp(bytes, room, count) == 0);
+	free(bytes);
+	free(room);
+}
+
+Test(dgram, datagrams_flow_into_pipes_and_streams_that_fill_up)
+{
+	static const uint32_t units[] = { 1472, 5000, 65507 };
+	struct taio_device *devices[] = { &dgram, &gso };
+	int a, b, ends[2];
+
+	need_gso();
+	for (int i = 0; i < 6; i++) {
+		udp_pair(&a, &b);
+		cr_assert_eq(pipe2(ends, O_NONBLOCK), 0);
+		pass_to_flow(devices[i / 3], a, b, ends[1], ends[0], TAIO_KIND_PIPE, units[i % 3]);
+		close_pair(ends[0], ends[1]);
+		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+		pass_to_flow(devices[i / 3], a, b, ends[1], ends[0], TAIO_KIND_STREAM,
+			     units[i % 3]);
+		close_pair(ends[0], ends[1]);
+		close_pair(a, b);
+	}
+}
+
+Test(dgram, pipe_that_nobody_reads_is_epipe_and_the_datagram_stays)
+{
+	char room[16];
+	struct taio_step step;
+	int a, b, ends[2];
+
+	udp_pair(&a, &b);
+	cr_assert_eq(pipe2(ends, O_NONBLOCK), 0);
+	close(ends[0]);
+	cr_assert_eq(send(a, "kept", 4, 0), 4);
+	step = pass_step(b, TAIO_KIND_DGRAM, ends[1], TAIO_KIND_PIPE);
+	cr_assert_eq(run(&dgram, &step), -EPIPE); /* and no SIGPIPE: we are still here */
+	cr_assert_eq(step.failed_side, 2);
+	cr_assert_eq(recv(b, room, sizeof(room), MSG_DONTWAIT), 4);
+	close(ends[1]);
+	close_pair(a, b);
+}
+
+/* A flow becomes datagrams: whole ones first, the rest after, then the end of the flow. */
+static void flow_to_datagrams(struct taio_device *device, uint8_t kind, int in, int out)
+{
+	uint8_t *bytes = random_bytes(30000);
+	struct taio_step step;
+	int a, b;
+
+	udp_pair(&a, &b);
+	step = pass_step(out, kind, a, TAIO_KIND_DGRAM);
+	cr_assert_eq(run(device, &step), -EAGAIN);
+	cr_assert_eq(step.wait_fd, out);
+	cr_assert_eq(step.wait_events, POLLIN);
+	cr_assert_eq(write(in, bytes, 30000), 30000);
+	step = pass_step(out, kind, a, TAIO_KIND_DGRAM);
+	cr_assert_eq(run(device, &step), 20 * 1472);
+	step = pass_step(out, kind, a, TAIO_KIND_DGRAM);
+	cr_assert_eq(run(device, &step), 30000 - 20 * 1472);
+	expect_datagrams(b, bytes, 30000, 1472);
+	close(in);
+	step = pass_step(out, kind, a, TAIO_KIND_DGRAM);
+	cr_assert_eq(run(device, &step), 0);
+	close(out);
+	close_pair(a, b);
+	free(bytes);
+}
+
+Test(dgram, pipes_and_streams_become_datagrams)
+{
+	struct taio_device *devices[] = { &dgram, &gso };
+	int ends[2];
+
+	need_gso();
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(pipe2(ends, O_NONBLOCK), 0);
+		flow_to_datagrams(devices[i], TAIO_KIND_PIPE, ends[1], ends[0]);
+		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+		flow_to_datagrams(devices[i], TAIO_KIND_STREAM, ends[1], ends[0]);
+	}
+}
+
+Test(dgram, socket_that_fills_up_leaves_the_rest_in_the_pipe)
+{
+	uint8_t *bytes = random_bytes(60000), *room = calloc(1, 70000);
+	struct taio_step step;
+	size_t got = 0;
+	int64_t n;
+	int a, b, ends[2];
+
+	unix_pair(&a, &b);
+	cr_assert_eq(pipe2(ends, O_NONBLOCK), 0);
+	cr_assert_eq(write(ends[1], bytes, 60000), 60000);
+	close(ends[1]);
+	do {
+		step = pass_step(ends[0], TAIO_KIND_PIPE, a, TAIO_KIND_DGRAM);
+		step.to.unit = 50;
+		n = run(&dgram, &step);
+		cr_assert(n >= 0 || n == -EAGAIN, "%d", (int)n);
+		if (n == -EAGAIN)
+			cr_assert_eq(step.wait_fd, a);
+		got += receive_all(&dgram, b, room + got, 70000 - got);
+	} while (n != 0);
+	cr_assert_eq(got, 60000u);
+	cr_assert(memcmp(bytes, room, 60000) == 0);
+	close(ends[0]);
+	close_pair(a, b);
+	free(bytes);
+	free(room);
+}
+
+Test(dgram, terminal_becomes_datagrams_and_is_never_waited_for)
+{
+	int a, b, slave, master = posix_openpt(O_RDWR | O_NOCTTY);
+	struct taio_step step;
+	char room[32] = "";
+
+	if (master < 0 || grantpt(master) || unlockpt(master))
+		cr_skip_test("no pseudo terminals here");
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+	cr_assert_geq(slave, 0);
+	udp_pair(&a, &b);
+	/* blocking, and empty: a read would sleep for ever */
+	step = pass_step(slave, TAIO_KIND_PIPE, a, TAIO_KIND_DGRAM);
+	cr_assert_eq(run(&dgram, &step), -EAGAIN);
+	cr_assert_eq(step.wait_fd, slave);
+	cr_assert_eq(write(master, "a line\n", 7), 7);
+	step = pass_step(slave, TAIO_KIND_PIPE, a, TAIO_KIND_DGRAM);
+	cr_assert_eq(run(&dgram, &step), 7);
+	cr_assert_eq(recv(b, room, sizeof(room), MSG_DONTWAIT), 7);
+	cr_assert_str_eq(room, "a line\n");
+	close(slave);
+	close(master);
+	close_pair(a, b);
 }

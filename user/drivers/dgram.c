@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * dgram.c: datagrams one by one, many of them in one system call: sendmmsg(2) to send; to receive
- * see netdgram.c. It works with every connected datagram socket, IPv4, IPv6 or Unix. Datagrams that
+ * see netrecv.c. It works with every connected datagram socket, IPv4, IPv6 or Unix. Datagrams that
  * the network loses or reorders are not this file's business.
  */
 #include <assert.h>
@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "drivers/netops.h"
+#include "drivers/syncops.h"
 
 #define BATCH 64
 
@@ -73,19 +74,11 @@ static int dgram_send_piece(struct taio_step *step, const uint8_t *piece, size_t
 
 static int64_t dgram_run(struct taio_device *dev, struct taio_step *step)
 {
-	void *room = netops_room_get(dev);
-	int64_t result;
-
 	assert(step->op == TAIO_OP_COPY);
 	assert(step->len > 0);
-	if (!room)
-		return -ENOMEM;
 	if (step->to.kind == TAIO_KIND_DGRAM)
-		result = netops_send(step, room, netops_unit(&step->to), dgram_send_piece);
-	else
-		result = netops_receive(step, room);
-	netops_room_put(dev, room);
-	return result;
+		return netops_send(dev, step, netops_unit(&step->to), dgram_send_piece);
+	return netops_receive(dev, step);
 }
 
 static const struct taio_capability dgram_caps[] = {
@@ -101,6 +94,18 @@ static const struct taio_capability dgram_caps[] = {
 	  .flags = TAIO_CAP_ANY_FIT | TAIO_CAP_BLOCKING,
 	  .base_ns = 2500,
 	  .ps_per_byte = 1100 },
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(STREAM) | TAIO_K(PIPE),
+	  .to = TAIO_K(DGRAM),
+	  .flags = TAIO_CAP_ANY_FIT,
+	  .base_ns = 3500,
+	  .ps_per_byte = 1200 },
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(DGRAM),
+	  .to = TAIO_K(STREAM) | TAIO_K(PIPE),
+	  .flags = TAIO_CAP_ANY_FIT,
+	  .base_ns = 2500,
+	  .ps_per_byte = 900 },
 	{ .op = TAIO_OP_COPY,
 	  .from = TAIO_K(DGRAM),
 	  .to = TAIO_K(MEM) | TAIO_K(NULL),
@@ -122,7 +127,7 @@ const struct taio_driver taio_driver_dgram = {
 	.name = "dgram",
 	.text = "datagrams, many in one system call",
 	.caps = dgram_caps,
-	.open = netops_pool_open,
-	.close = netops_pool_close,
+	.open = syncops_open,
+	.close = syncops_close,
 	.run = dgram_run,
 };

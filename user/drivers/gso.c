@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "drivers/netops.h"
+#include "drivers/syncops.h"
 
 #ifndef UDP_SEGMENT /* glibc has both names since 2.35 */
 #define UDP_SEGMENT 103
@@ -143,38 +144,21 @@ static int gso_send_piece(struct taio_step *step, const uint8_t *piece, size_t b
 	return 0;
 }
 
-static int64_t gso_run_send(struct taio_step *step, void *room)
-{
-	if (!gso_socket_is_udp(step->to.fd))
-		return -EOPNOTSUPP;
-	return netops_send(step, room, gso_packet_bytes(netops_unit(&step->to)), gso_send_piece);
-}
-
-static int64_t gso_run_receive(struct taio_step *step, void *room)
-{
-	const int on = 1;
-
-	if (!gso_socket_is_udp(step->from.fd) ||
-	    setsockopt(step->from.fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) < 0)
-		return -EOPNOTSUPP;
-	return netops_receive(step, room);
-}
-
 static int64_t gso_run(struct taio_device *dev, struct taio_step *step)
 {
-	void *room = netops_room_get(dev);
-	int64_t result;
+	const bool sends = step->to.kind == TAIO_KIND_DGRAM;
+	const int on = 1;
 
 	assert(step->op == TAIO_OP_COPY);
 	assert(step->len > 0);
-	if (!room)
-		return -ENOMEM;
-	if (step->to.kind == TAIO_KIND_DGRAM)
-		result = gso_run_send(step, room);
-	else
-		result = gso_run_receive(step, room);
-	netops_room_put(dev, room);
-	return result;
+	if (!gso_socket_is_udp(sends ? step->to.fd : step->from.fd))
+		return -EOPNOTSUPP;
+	if (sends)
+		return netops_send(dev, step, gso_packet_bytes(netops_unit(&step->to)),
+				   gso_send_piece);
+	if (setsockopt(step->from.fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) < 0)
+		return -EOPNOTSUPP;
+	return netops_receive(dev, step);
 }
 
 static const struct taio_capability gso_caps[] = {
@@ -191,6 +175,18 @@ static const struct taio_capability gso_caps[] = {
 	  .min = 2,
 	  .base_ns = 3500,
 	  .ps_per_byte = 200 },
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(STREAM) | TAIO_K(PIPE),
+	  .to = TAIO_K(DGRAM),
+	  .min = 2,
+	  .base_ns = 4500,
+	  .ps_per_byte = 300 },
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(DGRAM),
+	  .to = TAIO_K(STREAM) | TAIO_K(PIPE),
+	  .min = RECEIVE_MIN,
+	  .base_ns = 3500,
+	  .ps_per_byte = 400 },
 	{ .op = TAIO_OP_COPY,
 	  .from = TAIO_K(DGRAM),
 	  .to = TAIO_K(MEM) | TAIO_K(NULL),
@@ -214,8 +210,8 @@ const struct taio_driver taio_driver_gso = {
 	.text = "UDP datagrams cut and joined by the kernel (UDP_SEGMENT, UDP_GRO)",
 	.caps = gso_caps,
 	.probe = gso_probe,
-	.open = netops_pool_open,
-	.close = netops_pool_close,
+	.open = syncops_open,
+	.close = syncops_close,
 	.fits = gso_fits,
 	.run = gso_run,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * netops.c: what the engine and the network drivers ask of a socket, see netops.h. It neither makes
- * sockets (net.c) nor moves bytes (netdgram.c).
+ * sockets (net.c) nor moves bytes (netsend.c, netrecv.c).
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -190,5 +190,34 @@ const char *netops_resolve_text(int error)
 		return "name server failed";
 	default:
 		return NULL;
+	}
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+int64_t netops_again(struct taio_step *step, int fd, uint32_t events)
+{
+	step->wait_fd = fd;
+	step->wait_events = events;
+	return -EAGAIN;
+}
+
+int netops_for_good(int error)
+{
+	switch (error) {
+	case -EAGAIN:
+	case -EBADF:
+	case -EFAULT:
+	case -EINVAL:
+	case -EIO:
+	case -ENOBUFS:
+	case -ENOSYS:
+	case -EOPNOTSUPP:
+	case -EPERM:
+	case -ESPIPE:
+	case -EXDEV:
+		return -ENOTRECOVERABLE;
+	default:
+		return error;
 	}
 }

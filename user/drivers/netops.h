@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * netops.h: what the network drivers (net, dgram, gso) share, implemented in netops.c and netdgram.c,
+ * netops.h: what the network drivers (net, dgram, gso) share, implemented in netops.c, netsend.c and
+ * netrecv.c,
  * and what the engine itself does with a socket: end it, drop it, ask whether its peer is on this
  * machine. No state of its own: everything is kept in the socket or in the caller's structures.
  */
@@ -64,19 +65,10 @@ int netops_error(int fd);
 int netops_end_mark(int fd);
 
 /* ---- for the datagram drivers ---------------------------------------------------------------- */
+/* They open and close a pool of rooms: syncops_open(), syncops_close(). */
 
 #define NETOPS_UNIT_DEFAULT 1472
 #define NETOPS_UNIT_MAX     65507
-#define NETOPS_ROOM_BYTES   (256 * 1024)
-
-/* open() and close() of a device that needs rooms: dev->priv becomes a pool of NETOPS_ROOM_BYTES
- * each, one for every thread that may run a step. -ENOMEM with dev->reason. */
-int netops_pool_open(struct taio_device *dev);
-void netops_pool_close(struct taio_device *dev);
-
-/* A room for the time of one step; NULL: all are taken, which more than 64 threads would need. */
-void *netops_room_get(struct taio_device *dev);
-void netops_room_put(struct taio_device *dev, void *room);
 
 /* Payload bytes of a datagram of this end. */
 static inline size_t netops_unit(const struct taio_end *end)
@@ -86,23 +78,8 @@ static inline size_t netops_unit(const struct taio_end *end)
 	return end->unit < NETOPS_UNIT_MAX ? end->unit : NETOPS_UNIT_MAX;
 }
 
-/*
- * MEM, FILE or ZERO to DGRAM: the whole of a sending step. Pieces of the source, each but the last a
- * multiple of @whole bytes, go to @send, which sends them in order as datagrams of netops_unit(),
- * adds to *moved, returns 0 or a negative errno (-EAGAIN, -ENOBUFS: the socket is full, later).
- * Then an error that the peer's host sent back is reported, and with TAIO_SF_LAST the empty end
- * mark is sent. While more bytes follow (TAIO_SF_MORE), only whole datagrams are.
- * Return: bytes; 0: the source ended; -EAGAIN: the socket is full; what a host on the way reported
- * (-ECONNREFUSED, -EHOSTUNREACH, ...), also after datagrams were sent: they are lost as well; other
- * errors of send(2) and pread(2) with nothing sent; -ETIMEDOUT, -ENOTRECOVERABLE: all was sent, but
- * not the end mark.
- */
-int64_t netops_send(struct taio_step *step, void *room, size_t whole,
-		    int (*send)(struct taio_step *step, const uint8_t *piece, size_t bytes,
-				uint64_t *moved));
-
 /* Is it an error of a socket that is only full? @error: negative errno. */
-static inline int netops_is_full(int64_t error)
+static inline bool netops_is_full(int64_t error)
 {
 	return error == -EAGAIN || error == -EWOULDBLOCK || error == -ENOBUFS;
 }
@@ -110,14 +87,39 @@ static inline int netops_is_full(int64_t error)
 /* -EAGAIN with the step saying what to wait for. */
 int64_t netops_again(struct taio_step *step, int fd, uint32_t events);
 
+/* Bytes are gone and cannot be moved again: an error by which the engine would try another device
+ * for the same bytes becomes -ENOTRECOVERABLE. */
+int netops_for_good(int error);
+
+/* Sends a piece of the source in order as datagrams of netops_unit(&step->to), only the last of them
+ * shorter, and adds what went to *moved. Return: 0; negative errno, -EAGAIN or -ENOBUFS: full. */
+typedef int netops_send_fn(struct taio_step *step, const uint8_t *piece, size_t bytes,
+			   uint64_t *moved);
+
 /*
- * DGRAM to MEM, FILE or NULL: appends datagrams in the order in which they come, until step->len is
- * full or none is there. @room: for a file. A datagram is taken only if it fits as a whole. The
- * empty end mark is never taken together with bytes: it is the whole of a step with result 0.
- * Return: bytes; 0: end mark; -EAGAIN: none there; -EMSGSIZE: the next datagram is larger than
- * step->len (it stays where it is); other errors of recv(2) with nothing taken; errors of write(2),
- * with datagrams lost; -ENOTRECOVERABLE: the same, but the error would make the engine go on.
+ * MEM, ZERO, FILE, STREAM or PIPE to DGRAM: the whole of a sending step. Pieces of the source, each
+ * but the last a multiple of @whole bytes (netops_unit() times something), go to @send. Then an
+ * error that the peer's host sent back is reported, and with TAIO_SF_LAST the empty end mark is sent.
+ * While more bytes follow (TAIO_SF_MORE, or a flow), only whole datagrams are sent if there are any.
+ * Return: bytes; 0: the source ended; -EAGAIN: the socket is full or the source has nothing yet;
+ * what a host on the way reported (-ECONNREFUSED, -EHOSTUNREACH, ...), also after datagrams were
+ * sent: they are lost as well; other errors of send(2) and read(2) with nothing sent; -ETIMEDOUT,
+ * -ENOTRECOVERABLE: bytes were sent, but not the end mark, or are lost between source and socket.
  */
-int64_t netops_receive(struct taio_step *step, void *room);
+int64_t netops_send(struct taio_device *dev, struct taio_step *step, size_t whole,
+		    netops_send_fn *send);
+
+/*
+ * DGRAM to MEM, FILE, NULL, STREAM or PIPE: appends datagrams in the order in which they come, until
+ * step->len is full or none is there. A datagram that fits only in part is delivered in parts and
+ * stays in the socket's queue until its last byte is; only memory that ends (no TAIO_SF_MORE) takes
+ * whole datagrams or none. The empty end mark is never taken together with bytes: it is the whole of
+ * a step with result 0.
+ * Return: bytes; 0: end mark; -EAGAIN: none there, or the destination is full; -EMSGSIZE: the next
+ * datagram is larger than the memory (it stays where it is); errors of write(2) to a pipe or stream,
+ * with nothing lost, to a file, with datagrams lost; -ENOTRECOVERABLE: the same, but the error would
+ * make the engine go on.
+ */
+int64_t netops_receive(struct taio_device *dev, struct taio_step *step);
 
 #endif /* TAIO_DRIVERS_NETOPS_H */
