@@ -318,7 +318,7 @@ static int accept_options(struct taio *e, struct request *r, const struct taio_o
 	r->user_length = o->length != 0;
 	r->deadline_ns = o->deadline_ns;
 	r->limit_rate = o->limit_rate;
-	r->excluded = o->forbid;
+	r->forbidden = o->forbid;
 	r->progress = o->progress;
 	r->trace = o->trace;
 	if (o->pin)

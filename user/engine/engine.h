@@ -91,6 +91,7 @@ struct taio {
 	uint32_t device_count;
 	uint64_t open_async; /* asynchronous devices that are open */
 	uint64_t pin, forbid;
+	uint64_t route_stops; /* of the last decision: candidates left out because they block */
 	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];
 	uint8_t fd_fs[64]; /* enum taio_fs of descriptors, by number: a hint for prices */
 
@@ -100,6 +101,7 @@ struct taio {
 
 	struct request pointer_request; /* for pointer copies within the call */
 	struct taio_step pointer_step;
+	uint8_t pointer_device[TAIO_CLASSES], pointer_left[TAIO_CLASSES];
 
 	int epoll_fd, timer_fd, wake_fd;
 	uint64_t epoll_devices; /* devices whose fd is in the epoll set */

@@ -14,6 +14,8 @@
 #include "util/clock.h"
 #include "util/memroute.h"
 
+#define POINTER_AGAIN 63 /* small copies that follow a decision */
+
 static void pointer_fill(struct taio_step *step, const void *from, void *to, size_t len)
 {
 	step->op = TAIO_OP_COPY;
@@ -27,27 +29,64 @@ static void pointer_fill(struct taio_step *step, const void *from, void *to, siz
 	step->first_error = 0;
 }
 
-int pointer_now(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
-		uint64_t cookie)
+/* The whole way: picked, measured, learnt from. */
+static int pointer_picked(struct taio *e, struct taio_step *step)
 {
-	struct taio_step *step = &e->pointer_step;
 	struct request *r = &e->pointer_request;
-	uint64_t start;
 
-	if (e->pool.busy + e->event_count >= e->pool.capacity)
-		return -EAGAIN;
 	r->allowed = UINT64_MAX;
 	r->excluded = 0;
-	pointer_fill(step, from->ptr, (void *)(uintptr_t)to->ptr, from->length);
-	if (from->length >= MEM_COLD_MIN && mem_is_cold(to->ptr, from->length))
-		step->to.flags |= TAIO_END_COLD;
-	start = e->now_ns = clock_ns();
 	while (step->len) {
 		if (route_start(e, r, step) != ROUTE_DONE || step->result <= 0)
 			return -EOPNOTSUPP; /* memcpy is always there: a broken build */
 		step->len -= (uint64_t)step->result;
 		step->from.ptr = (char *)step->from.ptr + step->result;
 		step->to.ptr = (char *)step->to.ptr + step->result;
+	}
+	return 0;
+}
+
+/* The short way: the device that was picked for the last copy of this size class, if it still says
+ * that it fits; most copies between two decisions go this way. */
+static bool pointer_again(struct taio *e, struct taio_step *step, uint32_t class)
+{
+	struct taio_device *device = &e->device[e->pointer_device[class]];
+	int64_t moved;
+
+	if (device->driver->fits && !device->driver->fits(device, step))
+		return false;
+	e->pointer_left[class]--;
+	moved = device->driver->run(device, step);
+	e->now_ns = clock_ns();
+	if (moved != (int64_t)step->len)
+		return false; /* copied again, from the start */
+	e->count[device->number].steps++;
+	e->count[device->number].bytes += step->len;
+	step->device = device->number;
+	return true;
+}
+
+int pointer_now(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
+		uint64_t cookie)
+{
+	struct taio_step *step = &e->pointer_step;
+	uint32_t class = taio_class_of(from->length);
+	bool small = from->length < MEM_COLD_MIN;
+	uint64_t start;
+
+	if (e->pool.busy + e->event_count >= e->pool.capacity)
+		return -EAGAIN;
+	pointer_fill(step, from->ptr, (void *)(uintptr_t)to->ptr, from->length);
+	if (!small && mem_is_cold(to->ptr, from->length))
+		step->to.flags |= TAIO_END_COLD;
+	start = e->now_ns = clock_ns();
+	if (!small || !e->pointer_left[class] || !pointer_again(e, step, class)) {
+		int rc = pointer_picked(e, step);
+
+		if (rc)
+			return rc;
+		e->pointer_device[class] = step->device;
+		e->pointer_left[class] = POINTER_AGAIN;
 	}
 	event_push_inline(e, cookie, from->length, e->now_ns - start, step->device, 0);
 	return 0;

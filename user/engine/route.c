@@ -188,7 +188,7 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 			   const struct pick_context *context, struct taio_step *step)
 {
 	const struct taio_capability **caps = e->route_cap[context - e->picker->context];
-	uint64_t skip = e->forbid | r->excluded, stops = 0, open = 0;
+	uint64_t skip = e->forbid | r->forbidden | r->excluded, stops = 0, open = 0;
 	bool may_block = route_may_block(e);
 
 	if (step->op == TAIO_OP_COPY)
@@ -209,7 +209,8 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 			open |= bit;
 	}
 	/* Better a stop than no progress at all (no workers, no ring). */
-	return open ? skip | stops : skip;
+	e->route_stops = open ? stops : 0;
+	return skip | e->route_stops;
 }
 
 /* ---- starting ---- */
@@ -388,7 +389,8 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		result.learn = step->result >= 0;
 	}
 	if (step->result < 0 && step->result != -EAGAIN && step->result != -ECANCELED &&
-	    step->slot != PICK_NONE && route_worth_retry((int)step->result)) {
+	    step->slot != PICK_NONE && step->op != TAIO_OP_FILE &&
+	    route_worth_retry((int)step->result)) {
 		if (step->result == -EIO || step->result == -ENOBUFS)
 			result.error = true;
 		else
@@ -425,6 +427,19 @@ static struct taio_trace_step *route_row(struct taio_trace *trace, uint8_t type,
 	return row;
 }
 
+static enum taio_why route_why_skipped(const struct taio *e, const struct request *r, uint64_t bit)
+{
+	if (e->forbid & bit)
+		return TAIO_WHY_FORBIDDEN;
+	if (!(r->allowed & bit))
+		return TAIO_WHY_PIN;
+	if (r->forbidden & bit)
+		return TAIO_WHY_FORBIDDEN;
+	if (r->excluded & bit)
+		return TAIO_WHY_RETRY;
+	return e->route_stops & bit ? TAIO_WHY_BLOCKING : TAIO_WHY_UNFIT;
+}
+
 static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
 		       const struct pick_choice *choice, enum taio_step_type type)
 {
@@ -441,10 +456,13 @@ static void route_tell(struct taio *e, struct request *r, const struct pick_quer
 	n = pick_explain(e->picker, query, reasons, 12);
 	row->candidates = (uint8_t)n;
 	for (unsigned int i = 0; i < n; i++) {
+		uint64_t bit = 1ULL << reasons[i].device;
 		uint64_t q8 = (uint64_t)reasons[i].cost_ns * 256 / 1000;
 
 		row->candidate[i].device = reasons[i].device;
 		row->candidate[i].why_not = reasons[i].why_not;
+		if (reasons[i].why_not == TAIO_WHY_FORBIDDEN)
+			row->candidate[i].why_not = (uint8_t)route_why_skipped(e, r, bit);
 		row->candidate[i].in_flight = reasons[i].in_flight;
 		row->candidate[i].predicted_us_q8 = q8 > UINT32_MAX ? UINT32_MAX : (uint32_t)q8;
 	}

@@ -48,6 +48,7 @@ struct request {
 	uint64_t deadline_ns;
 	uint64_t limit_rate;
 	uint64_t allowed;  /* devices that may carry its bytes */
+	uint64_t forbidden; /* devices that may not run */
 	uint64_t excluded; /* devices that failed it */
 	uint64_t devices;  /* devices that carried bytes */
 	uint64_t *progress;
