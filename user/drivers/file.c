@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * file.c: a whole small file, name to name, in one step and as few system calls as possible: open,
+ * fstat, open a temporary, read, write, link, close, close. What is larger than FILE_SMALL, or no
+ * regular file, is only opened on both sides; the engine then goes on in segments.
+ *
+ * The old destination is not looked at beforehand: giving an unnamed file a name that is taken
+ * fails, and only then the rules for old destinations are applied. Where the last files replaced
+ * old ones it is looked at first, because the work is then less; both orders give the same result.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "drivers/drivers.h"
+#include "drivers/fileops.h"
+#include "drivers/filetemp.h"
+#include "drivers/syncops.h"
+#include "taio.h"
+
+#define FILE_SMALL (512 * 1024)
+#define FILE_BLOCK 4096 /* a hole is at least this long */
+
+/* ---- the bytes ---------------------------------------------------------------------------------- */
+
+static int file_write(int fd, const uint8_t *data, size_t len, uint64_t at)
+{
+	while (len) {
+		ssize_t n = pwrite(fd, data, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		data += n;
+		len -= (size_t)n;
+		at += (uint64_t)n;
+	}
+	return 0;
+}
+
+static bool file_is_zero(const uint8_t *data, size_t len)
+{
+	return data[0] == 0 && memcmp(data, data + 1, len - 1) == 0;
+}
+
+/* Writes what is not zero, block by block: the source has holes, so the copy has them, too. */
+static int file_write_sparse(int fd, const uint8_t *data, size_t len, uint64_t at)
+{
+	size_t done = 0, start = 0;
+
+	while (done < len) {
+		size_t block = len - done < FILE_BLOCK ? len - done : FILE_BLOCK;
+		bool zero = file_is_zero(data + done, block);
+
+		if (zero && start < done) {
+			int rc = file_write(fd, data + start, done - start, at + start);
+
+			if (rc)
+				return rc;
+		}
+		done += block;
+		if (zero)
+			start = done;
+	}
+	return start < len ? file_write(fd, data + start, len - start, at + start) : 0;
+}
+
+/* How much to ask for: one byte more than is left, so that the end is seen without another call. */
+static size_t file_ask(uint64_t done, uint64_t expected, uint64_t limit)
+{
+	uint64_t ask = done < expected ? expected - done + 1 : SYNCOPS_BUFFER_BYTES;
+
+	if (ask > limit - done)
+		ask = limit - done;
+	return ask < SYNCOPS_BUFFER_BYTES ? ask : SYNCOPS_BUFFER_BYTES;
+}
+
+/* Copies up to the end of the source, whatever its size was. Return: bytes, negative errno. */
+static int64_t file_copy(struct taio_file *file, uint8_t *buffer, uint64_t expected)
+{
+	bool sparse = file->from_stat.blocks * 512 < file->size && !(file->flags & TAIO_NO_SPARSE);
+	uint64_t done = 0, limit = file->length;
+
+	while (done < limit) {
+		size_t ask = file_ask(done, expected, limit);
+		ssize_t n = pread(file->from_fd, buffer, ask, (off_t)(file->offset + done));
+		int rc;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) /* EAGAIN: a file that waits for events, trace_pipe and its like */
+			return fileops_fail(file, TAIO_STEP_READ,
+					    errno == EAGAIN ? -EOPNOTSUPP : -errno);
+		if (n == 0)
+			break;
+		rc = sparse ? file_write_sparse(file->to_fd, buffer, (size_t)n, done)
+			    : file_write(file->to_fd, buffer, (size_t)n, done);
+		if (rc)
+			return fileops_fail(file, TAIO_STEP_WRITE, rc);
+		done += (uint64_t)n;
+		if (done == expected && (size_t)n < ask)
+			break;
+	}
+	if (sparse && ftruncate(file->to_fd, (off_t)done) < 0)
+		return fileops_fail(file, TAIO_STEP_WRITE, -errno);
+	return (int64_t)done;
+}
+
+/* ---- the steps around them ---------------------------------------------------------------------- */
+
+/* Mode and so on, then onto the disk if that is wanted. */
+static int file_finish(struct taio_file *file)
+{
+	int rc = fileops_meta(file);
+
+	if (rc == 0 && (file->flags & TAIO_DURABLE)) {
+		rc = fileops_sync(file->to_fd);
+		if (rc)
+			return fileops_fail(file, TAIO_STEP_SYNC, rc);
+	}
+	return rc;
+}
+
+/* Into a name that must be free. Return: 0, or -EEXIST with nothing changed, other errors. */
+static int file_publish_new(struct taio_file *file)
+{
+	int rc = file_finish(file);
+
+	if (rc)
+		return rc;
+	rc = filetemp_link(file, file->to_path);
+	if (rc)
+		return fileops_fail(file, TAIO_STEP_PUBLISH, rc);
+	file->state &= ~(uint32_t)TAIO_FILE_TEMP;
+	file->state |= TAIO_FILE_PUBLISHED;
+	return 0;
+}
+
+/* Over what is there, which has been looked at. */
+static int file_publish_over(struct taio_file *file)
+{
+	int rc = file_finish(file);
+
+	if (rc)
+		return rc;
+	if (file->temp_name[0] && !(file->flags & TAIO_DURABLE)) {
+		/* Some file systems tell only now that bytes did not get there. */
+		rc = fileops_close(file->to_fd);
+		file->to_fd = -1;
+		if (rc)
+			return fileops_fail(file, TAIO_STEP_WRITE, rc);
+	}
+	return fileops_publish(file);
+}
+
+static int file_end(struct taio_file *file)
+{
+	int rc = 0;
+
+	if (file->flags & TAIO_DURABLE)
+		rc = fileops_sync_dir(file);
+	if (file->to_fd >= 0) {
+		int closed = fileops_close(file->to_fd);
+
+		file->to_fd = -1;
+		if (closed && rc == 0)
+			rc = fileops_fail(file, TAIO_STEP_CLOSE, closed);
+	}
+	(void)fileops_close(file->from_fd);
+	file->from_fd = -1;
+	return rc;
+}
+
+/* Both sides are opened, the engine goes on. */
+static int file_large(struct taio_file *file, uint64_t offset)
+{
+	int fd = file->from_fd, rc;
+
+	file->from_fd = -1;
+	rc = fileops_opened_from(file, fd);
+	if (rc == 0)
+		rc = fileops_open_to(file, offset);
+	return rc;
+}
+
+static bool file_to_device(const struct taio_file *file)
+{
+	return (file->state & TAIO_FILE_TO_EXISTED) && !S_ISREG(file->to_stat.mode);
+}
+
+/* Has a temporary made. *looked: the destination was looked at, before or now. */
+static int file_temp(struct taio_file *file, bool *looked)
+{
+	int rc;
+
+	if (!*looked) {
+		rc = fileops_make_temp(file, FILEOPS_TEMP_UNNAMED);
+		if (rc != -EOPNOTSUPP)
+			return rc;
+		*looked = true; /* a rename will not ask whether the name is free */
+	}
+	rc = fileops_look_to(file);
+	if (rc || file_to_device(file))
+		return rc;
+	return fileops_make_temp(file, file->state & TAIO_FILE_TO_EXISTED ? FILEOPS_TEMP_NAMED
+									  : FILEOPS_TEMP_ANY);
+}
+
+/* Publishes what was copied. Return: 0, with state TAIO_FILE_TEMP: the destination is a device. */
+static int file_publish(struct taio_file *file, bool looked)
+{
+	int rc;
+
+	if (!looked) {
+		rc = file_publish_new(file);
+		if (rc != -EEXIST)
+			return rc;
+		file->failed_step = 0;
+		rc = fileops_look_to(file);
+		if (rc || file_to_device(file))
+			return rc;
+	}
+	return file_publish_over(file);
+}
+
+static int64_t file_small(struct taio_device *dev, struct taio_file *file, uint8_t *buffer,
+			  uint64_t expected)
+{
+	_Atomic uint32_t *look_first = syncops_note(dev);
+	bool looked = atomic_load_explicit(look_first, memory_order_relaxed) ||
+		      (file->flags & TAIO_NO_CLOBBER);
+	bool named;
+	int64_t bytes = 0;
+	int rc = file_temp(file, &looked);
+
+	named = file->temp_name[0];
+	if (rc == 0 && !file_to_device(file)) {
+		bytes = file_copy(file, buffer, expected);
+		if (bytes < 0)
+			return bytes;
+		rc = file_publish(file, looked);
+	}
+	if (rc == 0 && file_to_device(file)) {
+		if (file->to_fd >= 0)
+			close(file->to_fd); /* a temporary without a name */
+		file->to_fd = -1;
+		file->state = 0;
+		return file_large(file, 0);
+	}
+	if (rc == 0)
+		rc = file_end(file);
+	if (rc)
+		return rc;
+	atomic_store_explicit(look_first, named || (file->state & TAIO_FILE_TO_EXISTED),
+			      memory_order_relaxed);
+	file->state |= TAIO_FILE_DONE;
+	return bytes;
+}
+
+/* ---- the driver --------------------------------------------------------------------------------- */
+
+static bool file_is_small(const struct taio_file *file, uint64_t *ret_expected)
+{
+	uint64_t rest = file->size > file->offset ? file->size - file->offset : 0;
+
+	*ret_expected = rest < file->length ? rest : file->length;
+	return S_ISREG(file->from_stat.mode) && *ret_expected <= FILE_SMALL &&
+	       !(file->flags & TAIO_IN_PLACE);
+}
+
+static int64_t file_open_and_copy(struct taio_device *dev, struct taio_step *step)
+{
+	struct taio_file *file = step->file;
+	struct syncops_room *room;
+	uint64_t expected;
+	int64_t result;
+	struct stat st;
+	int fd = fileops_open_source(file->from_path);
+
+	if (fd < 0)
+		return fileops_fail(file, TAIO_STEP_OPEN_FROM, fd);
+	file->from_fd = fd;
+	if (fstat(fd, &st) < 0)
+		return fileops_fail(file, TAIO_STEP_OPEN_FROM, -errno);
+	fileops_keep_stat(&st, &file->from_stat);
+	file->from_kind = TAIO_KIND_FILE;
+	file->size = (uint64_t)st.st_size;
+	if (!file_is_small(file, &expected))
+		return file_large(file, step->to.offset);
+	room = syncops_get(dev);
+	if (!room || !syncops_buffer(room))
+		result = fileops_fail(file, TAIO_STEP_FILE, -ENOMEM);
+	else
+		result = file_small(dev, file, room->buffer, expected);
+	syncops_put(dev, room);
+	return result;
+}
+
+static int64_t file_run(struct taio_device *dev, struct taio_step *step)
+{
+	struct taio_file *file = step->file;
+
+	assert(step->op == TAIO_OP_FILE && file && file->from_path && file->to_path);
+	assert(file->from_fd < 0 && file->to_fd < 0);
+	step->result = file_open_and_copy(dev, step);
+	if (step->result < 0)
+		fileops_abort(file);
+	return step->result;
+}
+
+static const struct taio_capability file_caps[] = {
+	{ .op = TAIO_OP_FILE, .flags = TAIO_CAP_BLOCKING, .base_ns = 20000, .ps_per_byte = 400 },
+	{ .op = TAIO_OP_NONE },
+};
+
+const struct taio_driver taio_driver_file = {
+	.abi = TAIO_DRIVER_ABI,
+	.flags = TAIO_DRIVER_WORKER | TAIO_DRIVER_CONTROL,
+	.name = "file",
+	.text = "a whole small file in one step",
+	.caps = file_caps,
+	.open = syncops_open,
+	.close = syncops_close,
+	.run = file_run,
+};

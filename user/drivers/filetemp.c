@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * filetemp.c: the temporary of a destination from its making to its publishing or end, and what
+ * makes both last (fsync of file and directory); see fileops.h. It moves no bytes.
+ */
+#include "drivers/filetemp.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "drivers/fileops.h"
+#include "taio.h"
+
+#define FILETEMP_MARK   ".taio-"
+#define FILETEMP_DIGITS 10 /* five of the process, five of a counter, base 36 */
+#define FILETEMP_TRIES  100
+
+/* Part of every name, so that no two threads of a process choose the same one. */
+static _Atomic uint32_t filetemp_counter;
+
+/* ---- paths -------------------------------------------------------------------------------------- */
+
+const char *filetemp_target(const struct taio_file *file, char *room)
+{
+	return file->state & FILEOPS_TO_LINK ? realpath(file->to_path, room) : file->to_path;
+}
+
+/* Length of the directory part of a path, with its slash. */
+static size_t path_dir_length(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? (size_t)(slash + 1 - path) : 0;
+}
+
+static int path_dir(const char *path, char room[PATH_MAX])
+{
+	size_t length = path_dir_length(path);
+
+	if (length >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (length == 0) {
+		path = ".";
+		length = 1;
+	}
+	memcpy(room, path, length);
+	room[length] = '\0';
+	return 0;
+}
+
+static int path_beside(const char *path, const char *name, char room[PATH_MAX])
+{
+	size_t length = path_dir_length(path), rest = strlen(name) + 1;
+
+	if (length + rest > PATH_MAX)
+		return -ENAMETOOLONG;
+	memcpy(room, path, length);
+	memcpy(room + length, name, rest);
+	return 0;
+}
+
+/* ---- making it ---------------------------------------------------------------------------------- */
+
+static char *name_digits(char *at, uint32_t value)
+{
+	static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+	for (unsigned int i = 0; i < FILETEMP_DIGITS / 2; i++, value /= 36)
+		*at++ = digits[value % 36];
+	return at;
+}
+
+/* ".NAME.taio-XXXXXXXXXX", NAME cut at a character's end so that it fits. */
+static void name_choose(const char *path, char *ret_name, size_t size)
+{
+	const char *base = path + path_dir_length(path);
+	size_t room = size - 2 - strlen(FILETEMP_MARK) - FILETEMP_DIGITS, length = strlen(base);
+	char *at = ret_name;
+
+	if (length > room)
+		for (length = room; length && ((unsigned char)base[length] & 0xc0) == 0x80;)
+			length--;
+	*at++ = '.';
+	at = (char *)memcpy(at, base, length) + length;
+	at = (char *)memcpy(at, FILETEMP_MARK, strlen(FILETEMP_MARK)) + strlen(FILETEMP_MARK);
+	at = name_digits(at, (uint32_t)getpid());
+	at = name_digits(at, atomic_fetch_add_explicit(&filetemp_counter, 1, memory_order_relaxed));
+	*at = '\0';
+}
+
+/* An unnamed file can only get a name through /proc where linkat(2) takes no bare descriptor. */
+static bool filetemp_can_link(void)
+{
+	static _Atomic int known; /* 1: yes, 2: no */
+	int now = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (!now) {
+		now = access("/proc/self/fd", X_OK) == 0 ? 1 : 2;
+		atomic_store_explicit(&known, now, memory_order_relaxed);
+	}
+	return now == 1;
+}
+
+static int filetemp_make_named(struct taio_file *file, const char *path, mode_t mode)
+{
+	char room[PATH_MAX];
+
+	for (unsigned int i = 0; i < FILETEMP_TRIES; i++) {
+		int fd, rc;
+
+		name_choose(path, file->temp_name, sizeof(file->temp_name));
+		rc = path_beside(path, file->temp_name, room);
+		if (rc)
+			return rc;
+		fd = open(room, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+		if (fd >= 0)
+			return fd;
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return -EEXIST;
+}
+
+int filetemp_make(struct taio_file *file, mode_t mode, enum fileops_temp how)
+{
+	char target[PATH_MAX], room[PATH_MAX];
+	const char *path = filetemp_target(file, target);
+	int fd, rc;
+
+	if (!path)
+		return -errno;
+	file->temp_name[0] = '\0';
+	if (how != FILEOPS_TEMP_NAMED && filetemp_can_link()) {
+		rc = path_dir(path, room);
+		if (rc)
+			return rc;
+		fd = open(room, O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+		if (fd >= 0)
+			return fd;
+		/* EISDIR: a kernel, EOPNOTSUPP: a file system that does not know O_TMPFILE. */
+		if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
+			return -errno;
+	}
+	if (how == FILEOPS_TEMP_UNNAMED)
+		return -EOPNOTSUPP;
+	fd = filetemp_make_named(file, path, mode);
+	if (fd < 0)
+		file->temp_name[0] = '\0';
+	return fd;
+}
+
+/* ---- its name ----------------------------------------------------------------------------------- */
+
+int filetemp_link(const struct taio_file *file, const char *path)
+{
+	char name[32];
+
+	if (linkat(file->to_fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0)
+		return 0;
+	/* Before 6.10 that needs CAP_DAC_READ_SEARCH, and is ENOENT without. */
+	if (errno != ENOENT && errno != EPERM && errno != EINVAL)
+		return -errno;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", file->to_fd);
+	return linkat(AT_FDCWD, name, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
+}
+
+/* An unnamed temporary that is to replace something needs a name to be renamed from. */
+static int filetemp_link_beside(struct taio_file *file, const char *path, char room[PATH_MAX])
+{
+	for (unsigned int i = 0; i < FILETEMP_TRIES; i++) {
+		int rc;
+
+		name_choose(path, file->temp_name, sizeof(file->temp_name));
+		rc = path_beside(path, file->temp_name, room);
+		if (rc == 0)
+			rc = filetemp_link(file, room);
+		if (rc == 0)
+			return 0;
+		file->temp_name[0] = '\0';
+		if (rc != -EEXIST)
+			return rc;
+	}
+	return -EEXIST;
+}
+
+/* From a temporary name to the final one. */
+static int filetemp_rename(const struct taio_file *file, const char *from, const char *to)
+{
+	if (!(file->flags & TAIO_NO_CLOBBER))
+		return rename(from, to) == 0 ? 0 : -errno;
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (linkat(AT_FDCWD, from, AT_FDCWD, to, 0) < 0)
+		return -errno;
+	(void)unlink(from);
+	return 0;
+}
+
+static int filetemp_publish(struct taio_file *file)
+{
+	char target[PATH_MAX], room[PATH_MAX];
+	const char *path = filetemp_target(file, target);
+	int rc;
+
+	if (!path)
+		return -errno;
+	if (file->temp_name[0]) {
+		rc = path_beside(path, file->temp_name, room);
+	} else {
+		rc = file->state & TAIO_FILE_TO_EXISTED ? -EEXIST : filetemp_link(file, path);
+		if (rc != -EEXIST || (file->flags & TAIO_NO_CLOBBER))
+			return rc;
+		rc = filetemp_link_beside(file, path, room);
+	}
+	if (rc == 0)
+		rc = filetemp_rename(file, room, path);
+	return rc;
+}
+
+/* A network file system may tell only at close(2) that bytes did not get there. */
+static int filetemp_flush(const struct taio_file *file)
+{
+	int fd;
+
+	if (file->to_fs != TAIO_FS_NET || file->to_fd < 0)
+		return 0;
+	fd = fcntl(file->to_fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fileops_close(fd);
+}
+
+int fileops_publish(struct taio_file *file)
+{
+	int rc;
+
+	if (!(file->state & TAIO_FILE_TEMP))
+		return 0;
+	rc = filetemp_flush(file);
+	if (rc)
+		return fileops_fail(file, TAIO_STEP_WRITE, rc);
+	rc = filetemp_publish(file);
+	if (rc)
+		return fileops_fail(file, TAIO_STEP_PUBLISH, rc);
+	file->temp_name[0] = '\0';
+	file->state &= ~(uint32_t)TAIO_FILE_TEMP;
+	file->state |= TAIO_FILE_PUBLISHED;
+	return 0;
+}
+
+/* ---- making it last, ending it -------------------------------------------------------------------- */
+
+int fileops_sync(int fd)
+{
+	while (fsync(fd) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+int fileops_sync_dir(struct taio_file *file)
+{
+	char target[PATH_MAX], room[PATH_MAX];
+	const char *path = filetemp_target(file, target);
+	int fd, rc;
+
+	if (!path)
+		return fileops_fail(file, TAIO_STEP_SYNC_DIR, -errno);
+	rc = path_dir(path, room);
+	if (rc == 0) {
+		fd = open(room, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0) {
+			rc = fileops_sync(fd);
+			close(fd);
+		} else if (errno == EACCES && file->to_fd >= 0) {
+			/* A directory in which one may write but not read. */
+			rc = syncfs(file->to_fd) < 0 ? -errno : 0;
+		} else {
+			rc = -errno;
+		}
+	}
+	return rc ? fileops_fail(file, TAIO_STEP_SYNC_DIR, rc) : 0;
+}
+
+int fileops_close(int fd)
+{
+	assert(fd >= 0);
+	return close(fd) < 0 && errno != EINTR ? -errno : 0;
+}
+
+void fileops_abort(struct taio_file *file)
+{
+	char target[PATH_MAX], room[PATH_MAX];
+
+	if (file->from_fd >= 0)
+		close(file->from_fd);
+	if (file->to_fd >= 0)
+		close(file->to_fd);
+	file->from_fd = file->to_fd = -1;
+	if ((file->state & TAIO_FILE_TEMP) && file->temp_name[0]) {
+		const char *path = filetemp_target(file, target);
+
+		if (path && path_beside(path, file->temp_name, room) == 0)
+			(void)unlink(room);
+	}
+	file->temp_name[0] = '\0';
+	file->state &= ~(uint32_t)TAIO_FILE_TEMP;
+}
