@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * uring.c: the device "uring": reads, writes, sends and receives through the engine's io_uring and
+ * the page cache, and control steps that would else block. The work is done in ring*.c.
+ *
+ * There is no splice here: the ring hands every splice to a worker thread (IORING_OP_SPLICE never
+ * runs inline), which costs several times what splice(2) or read and write through the ring cost;
+ * the device "splice" does it. Descriptors are not registered either: a registered one would keep
+ * its file open after the program closed it, for a gain of some 20 ns.
+ */
+#include "drivers/ring.h"
+
+#include <errno.h>
+
+static enum taio_submit uring_submit(struct taio_device *dev, struct taio_step *step)
+{
+	const struct ring_flow_how how = { .device = RING_URING, .depth = 4 };
+	struct ring *ring = dev->priv;
+
+	if (step->op != TAIO_OP_COPY)
+		return ring_control_submit(ring, step);
+	assert(step->len > 0);
+	if (step->from.kind == TAIO_KIND_MEM)
+		return ring_plain_submit(ring, RING_URING, step, step->to.fd, NULL);
+	if (step->to.kind == TAIO_KIND_MEM)
+		return ring_plain_submit(ring, RING_URING, step, step->from.fd, NULL);
+	return ring_flow_submit(ring, step, &how);
+}
+
+static int uring_open(struct taio_device *dev)
+{
+	return ring_open(dev, RING_URING);
+}
+
+RING_HOOKS(uring, RING_URING)
+
+#define DESCRIPTORS (TAIO_K(FILE) | TAIO_K(STREAM) | TAIO_K(PIPE))
+
+static const struct taio_capability uring_caps[] = {
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(MEM),
+	  .to = TAIO_K(FILE),
+	  .flags = TAIO_CAP_ANY_FIT,
+	  .parallel = 8,
+	  .base_ns = 3000,
+	  .ps_per_byte = 200 },
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(MEM),
+	  .to = TAIO_K(STREAM) | TAIO_K(PIPE),
+	  .flags = TAIO_CAP_ANY_FIT,
+	  .parallel = 8,
+	  .base_ns = 1200,
+	  .ps_per_byte = 200 },
+	{ .op = TAIO_OP_COPY,
+	  .from = DESCRIPTORS,
+	  .to = TAIO_K(MEM),
+	  .flags = TAIO_CAP_ANY_FIT,
+	  .parallel = 8,
+	  .base_ns = 900,
+	  .ps_per_byte = 100 },
+	{ .op = TAIO_OP_COPY,
+	  .from = DESCRIPTORS,
+	  .to = DESCRIPTORS,
+	  .flags = TAIO_CAP_ANY_FIT,
+	  .parallel = 8,
+	  .base_ns = 5000,
+	  .ps_per_byte = 250 },
+	{ .op = TAIO_OP_SYNC, .parallel = 8, .cpu_permille = 50, .base_ns = 60000 },
+	{ .op = TAIO_OP_SYNC_DIR, .parallel = 8, .cpu_permille = 50, .base_ns = 60000 },
+	{ .op = TAIO_OP_OPEN, .parallel = 8, .base_ns = 3000 },
+	{ .op = TAIO_OP_CLOSE, .parallel = 8, .base_ns = 1000 },
+	{ .op = TAIO_OP_CONNECT, .parallel = 64, .base_ns = 20000 },
+	{ .op = TAIO_OP_ACCEPT, .parallel = 64, .base_ns = 10000 },
+	{ .op = TAIO_OP_NONE },
+};
+
+const struct taio_driver taio_driver_uring = {
+	.abi = TAIO_DRIVER_ABI,
+	.name = "uring",
+	.text = "io_uring through the page cache",
+	.caps = uring_caps,
+	.probe = ring_probe,
+	.open = uring_open,
+	.close = uring_close,
+	.submit = uring_submit,
+	.reap = uring_reap,
+	.cancel = uring_cancel,
+	.fd = uring_fd,
+	.wait = uring_wait,
+};
