@@ -703,6 +703,32 @@ Test(net, finish_ends_the_stream_and_the_peer_can_still_answer)
 	close(b);
 }
 
+Test(net, peer_that_talks_gets_all_bytes_and_an_orderly_end)
+{
+	char *bytes = calloc(1, 1 << 20);
+	size_t got = 0;
+	ssize_t n;
+	int ends[2];
+
+	cr_assert(bytes);
+	for (int i = 0; i < 2; i++) {
+		if (i == 0)
+			tcp_pair(&ends[0], &ends[1]);
+		else
+			cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+		send_all(ends[1], "GET / HTTP/1.0\r\n\r\n");
+		cr_assert_eq(send(ends[0], bytes, 150000, 0), 150000);
+		cr_assert_eq(netops_finish(ends[0], false), 0);
+		close(ends[0]);
+		for (got = 0; (n = recv(ends[1], bytes, 1 << 20, 0)) > 0; got += (size_t)n)
+			;
+		cr_assert_eq(n, 0, "%s", strerror(errno));
+		cr_assert_eq(got, 150000u);
+		close(ends[1]);
+	}
+	free(bytes);
+}
+
 Test(net, finish_reports_a_reset_by_the_peer)
 {
 	const struct linger none = { .l_onoff = 1 };

@@ -128,6 +128,23 @@ int netops_end_mark(int fd)
 	return -ETIMEDOUT;
 }
 
+/*
+ * What the peer said and nobody has read: closing over it would make the kernel reset the connection
+ * and drop our last bytes, which may still be on their way. Only what is there now is thrown away, a
+ * megabyte at most.
+ */
+static void socket_drain(int fd)
+{
+	char room[4096];
+
+	for (int i = 0; i < 256; i++) {
+		ssize_t n = recv(fd, room, sizeof(room), MSG_DONTWAIT);
+
+		if (n == 0 || (n < 0 && errno != EINTR))
+			return;
+	}
+}
+
 int netops_finish(int fd, bool end_mark)
 {
 	int type = socket_type(fd), ended = 0, error;
@@ -149,6 +166,7 @@ int netops_finish(int fd, bool end_mark)
 	error = netops_error(fd);
 	if (error)
 		return error;
+	socket_drain(fd);
 	/* it was connected once: the peer's reset came and its error was taken by somebody else */
 	return ended == -ENOTCONN ? -ECONNRESET : ended;
 }

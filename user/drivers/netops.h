@@ -27,7 +27,8 @@ int netops_is_local(int fd);
 /*
  * End of the bytes to the peer (TAIO_STEP_SHUTDOWN). A stream socket: shutdown(SHUT_WR), then an
  * error that is already pending is reported, because the last bytes did not get through; it does
- * not wait for the peer. A datagram socket: with @end_mark, what the network said of the datagrams
+ * not wait for the peer. What the peer sent and nobody read is thrown away: closing would turn it
+ * into a reset. A datagram socket: with @end_mark, what the network said of the datagrams
  * before is reported, then the empty datagram that ends a transfer is sent (a full socket is given
  * 0.1 s for it); without, nothing. A pipe or file: nothing.
  * Return: 0; -ECONNRESET, -EPIPE, -ETIMEDOUT, -EHOSTUNREACH, -ECONNREFUSED: what became of the
