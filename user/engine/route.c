@@ -159,7 +159,10 @@ static bool route_fits(struct taio_device *device, const struct taio_capability 
 		if (mixed & (cap->align - 1))
 			return false;
 	}
-	return !device->driver->fits || device->driver->fits(device, step);
+	/* A device that is not open yet is asked again once it is. */
+	if (!device->driver->fits || (device->driver->open && !device->opened))
+		return true;
+	return device->driver->fits(device, step);
 }
 
 /* Would it stop the thread for long while others wait? */
@@ -280,6 +283,17 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
 		       const struct pick_choice *choice, enum taio_step_type type);
 
+/* The first step of a device: does it open, and is the step still one for it? */
+static bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
+{
+	struct taio_device *device = &e->device[number];
+
+	if (device_open(e, number))
+		return false;
+	return step->op != TAIO_OP_COPY || !device->driver->fits ||
+	       device->driver->fits(device, step);
+}
+
 enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
@@ -308,6 +322,10 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		step->slot = choice.slot;
 		step->bucket = choice.bucket;
 		step->predicted_ns = choice.predicted_ns;
+		if (!e->device[choice.device].opened && !route_opens(e, choice.device, step)) {
+			query.skip |= 1ULL << choice.device;
+			continue;
+		}
 		if (r->trace)
 			route_tell(e, r, &query, &choice,
 				   (enum taio_step_type)request_fifo_head(r));
