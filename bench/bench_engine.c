@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <taio.h>
+#include "taio.h"
 
 #include "lib.h"
 #include "pick/pick.h"

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <taio.h>
+#include "taio.h"
 
 #include "lib.h"
 

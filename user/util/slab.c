@@ -12,7 +12,7 @@ static unsigned int slab_class(size_t size)
 	unsigned int class = 0;
 
 	while (((size_t)64 << class) < size)
-		class++;
+		class ++;
 	return class;
 }
 
