@@ -9,11 +9,11 @@
 
 static unsigned int slab_class(size_t size)
 {
-	unsigned int class = 0;
+	unsigned int order = 0;
 
-	while (((size_t)64 << class) < size)
-		class ++;
-	return class;
+	while (((size_t)64 << order) < size)
+		order ++;
+	return order;
 }
 
 int slab_open(struct slab *slab, size_t size_bytes)
@@ -38,31 +38,31 @@ void slab_close(struct slab *slab)
 
 void *slab_get(struct slab *slab, size_t size_bytes)
 {
-	unsigned int class = slab_class(size_bytes);
+	unsigned int order = slab_class(size_bytes);
 	void *object;
 
-	if (class >= SLAB_CLASSES)
+	if (order >= SLAB_CLASSES)
 		return NULL;
-	object = slab->free[class];
+	object = slab->free[order];
 	if (object) {
-		memcpy(&slab->free[class], object, sizeof(void *));
+		memcpy(&slab->free[order], object, sizeof(void *));
 		return object;
 	}
-	if (slab->size - slab->used < (size_t)64 << class)
+	if (slab->size - slab->used < (size_t)64 << order)
 		return NULL;
 	object = slab->base + slab->used;
-	slab->used += (size_t)64 << class;
+	slab->used += (size_t)64 << order;
 	return object;
 }
 
 void slab_put(struct slab *slab, void *object, size_t size_bytes)
 {
-	unsigned int class = slab_class(size_bytes);
+	unsigned int order = slab_class(size_bytes);
 
 	if (!object)
 		return;
-	assert(class < SLAB_CLASSES);
+	assert(order < SLAB_CLASSES);
 	assert((char *)object >= slab->base && (char *)object < slab->base + slab->used);
-	memcpy(object, &slab->free[class], sizeof(void *));
-	slab->free[class] = object;
+	memcpy(object, &slab->free[order], sizeof(void *));
+	slab->free[order] = object;
 }
