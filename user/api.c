@@ -337,6 +337,8 @@ int taio_get_events(struct taio *e, struct taio_event *events, unsigned int min,
 	if (e->event_count >= max && max)
 		return (int)event_take(e, events, max);
 	e->blocking_call = timeout_ns < 0 || timeout_ns > 1000000000;
+	if (timeout_ns == 0 || e->embedded)
+		wait_poll(e);
 	engine_turn(e);
 	until = api_until(e, timeout_ns);
 	n = event_take(e, events, max);

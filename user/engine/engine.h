@@ -210,6 +210,7 @@ int wait_add_fd(struct taio *e, int fd, uint32_t events, uint64_t data, bool aga
 void wait_remove_fd(struct taio *e, int fd);
 /* Sleeps until something happens or @until_ns. Return: 0, -EINTR. */
 int wait_for(struct taio *e, uint64_t until_ns);
+void wait_poll(struct taio *e);
 void wait_flush(struct taio *e); /* tells asynchronous devices to start what they gathered */
 int wait_embed(struct taio *e);  /* taio_fd(): somebody else will sleep for us */
 void wait_leave(struct taio *e); /* before control goes back to a program that polls taio_fd() */

@@ -180,6 +180,17 @@ int wait_for(struct taio *e, uint64_t until_ns)
 	return rc == -EINTR ? rc : 0;
 }
 
+/* What became ready since the last look, without sleeping: for callers that do not wait. */
+void wait_poll(struct taio *e)
+{
+	static const struct timespec zero;
+
+	if (e->epoll_fd >= 0 && (e->embedded || e->lane_waits)) {
+		(void)wait_epoll(e, &zero);
+		workers_awake(&e->workers);
+	}
+}
+
 /* Between calls somebody else sleeps on epoll_fd: everything that could wake us must be in it. */
 void wait_leave(struct taio *e)
 {

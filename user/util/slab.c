@@ -7,13 +7,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* SLAB_CLASSES: too large for any. */
 static unsigned int slab_class(size_t size)
 {
-	unsigned int order = 0;
+	unsigned int k = 0;
 
-	while (((size_t)64 << order) < size)
-		order ++;
-	return order;
+	while (k < SLAB_CLASSES && ((size_t)64 << k) < size)
+		k++;
+	return k;
 }
 
 int slab_open(struct slab *slab, size_t size_bytes)
@@ -38,31 +39,39 @@ void slab_close(struct slab *slab)
 
 void *slab_get(struct slab *slab, size_t size_bytes)
 {
-	unsigned int order = slab_class(size_bytes);
+	unsigned int k = slab_class(size_bytes);
 	void *object;
 
-	if (order >= SLAB_CLASSES)
+	if (k >= SLAB_CLASSES)
 		return NULL;
-	object = slab->free[order];
+	object = slab->free[k];
 	if (object) {
-		memcpy(&slab->free[order], object, sizeof(void *));
-		return object;
+		memcpy(&slab->free[k], object, sizeof(void *));
+	} else {
+		if (slab->size - slab->used < (size_t)64 << k)
+			return NULL;
+		object = slab->base + slab->used;
+		slab->used += (size_t)64 << k;
 	}
-	if (slab->size - slab->used < (size_t)64 << order)
-		return NULL;
-	object = slab->base + slab->used;
-	slab->used += (size_t)64 << order;
+	slab->busy++;
 	return object;
 }
 
 void slab_put(struct slab *slab, void *object, size_t size_bytes)
 {
-	unsigned int order = slab_class(size_bytes);
+	unsigned int k = slab_class(size_bytes);
 
 	if (!object)
 		return;
-	assert(order < SLAB_CLASSES);
+	assert(k < SLAB_CLASSES && slab->busy > 0);
 	assert((char *)object >= slab->base && (char *)object < slab->base + slab->used);
-	memcpy(object, &slab->free[order], sizeof(void *));
-	slab->free[order] = object;
+	if (--slab->busy == 0) {
+		/* What is free belongs to a class only until all is free: else a program that used
+		 * short paths first would never have room for long ones. */
+		memset(slab->free, 0, sizeof(slab->free));
+		slab->used = 0;
+		return;
+	}
+	memcpy(object, &slab->free[k], sizeof(void *));
+	slab->free[k] = object;
 }

@@ -15,6 +15,7 @@ struct slab {
 	char *base;
 	size_t size;
 	size_t used; /* bump pointer */
+	size_t busy; /* objects given out */
 	void *free[SLAB_CLASSES];
 };
 
