@@ -10,11 +10,11 @@
 /* SLAB_CLASSES: too large for any. */
 static unsigned int slab_class(size_t size)
 {
-	unsigned int k = 0;
+	unsigned int order = 0;
 
-	while (k < SLAB_CLASSES && ((size_t)64 << k) < size)
-		k++;
-	return k;
+	while (order < SLAB_CLASSES && ((size_t)64 << order) < size)
+		order++;
+	return order;
 }
 
 int slab_open(struct slab *slab, size_t size_bytes)
@@ -39,19 +39,19 @@ void slab_close(struct slab *slab)
 
 void *slab_get(struct slab *slab, size_t size_bytes)
 {
-	unsigned int k = slab_class(size_bytes);
+	unsigned int order = slab_class(size_bytes);
 	void *object;
 
-	if (k >= SLAB_CLASSES)
+	if (order >= SLAB_CLASSES)
 		return NULL;
-	object = slab->free[k];
+	object = slab->free[order];
 	if (object) {
-		memcpy(&slab->free[k], object, sizeof(void *));
+		memcpy(&slab->free[order], object, sizeof(void *));
 	} else {
-		if (slab->size - slab->used < (size_t)64 << k)
+		if (slab->size - slab->used < (size_t)64 << order)
 			return NULL;
 		object = slab->base + slab->used;
-		slab->used += (size_t)64 << k;
+		slab->used += (size_t)64 << order;
 	}
 	slab->busy++;
 	return object;
@@ -59,11 +59,11 @@ void *slab_get(struct slab *slab, size_t size_bytes)
 
 void slab_put(struct slab *slab, void *object, size_t size_bytes)
 {
-	unsigned int k = slab_class(size_bytes);
+	unsigned int order = slab_class(size_bytes);
 
 	if (!object)
 		return;
-	assert(k < SLAB_CLASSES && slab->busy > 0);
+	assert(order < SLAB_CLASSES && slab->busy > 0);
 	assert((char *)object >= slab->base && (char *)object < slab->base + slab->used);
 	if (--slab->busy == 0) {
 		/* What is free belongs to a class only until all is free: else a program that used
@@ -72,6 +72,6 @@ void slab_put(struct slab *slab, void *object, size_t size_bytes)
 		slab->used = 0;
 		return;
 	}
-	memcpy(object, &slab->free[k], sizeof(void *));
-	slab->free[k] = object;
+	memcpy(object, &slab->free[order], sizeof(void *));
+	slab->free[order] = object;
 }
