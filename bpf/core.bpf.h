@@ -134,6 +134,16 @@ static __always_inline const u32 *core_words(u32 cell, u32 slot)
 	return state->word;
 }
 
+static long core_seed_bucket(u32 bucket, void *arg)
+{
+	struct taio_route *route = arg;
+
+	bucket = taio_index(bucket, TAIO_BUCKETS);
+	if (route->lat->seen[bucket])
+		taio_hooks.seed(route, bucket);
+	return 0;
+}
+
 static __always_inline void core_adopt(struct taio_route *route, struct taio_state *state,
 				       u32 generation)
 {
@@ -148,19 +158,20 @@ static __always_inline void core_adopt(struct taio_route *route, struct taio_sta
 		state->word[i] = 0;
 	state->owner = generation;
 	state->cell = route->cell;
-	if (taio_hooks.init)
-		taio_hooks.init(route);
+	if (taio_hooks.seed)
+		core_loop(TAIO_BUCKETS, core_seed_bucket, route);
 }
 
 /* Return: 0, or 1 when that slot is free or makes no sense. */
 static __always_inline u32 core_route(struct taio_route *route, u32 cell, u32 slot, u64 now_ns)
 {
+	struct taio_work *work = core_at_taio_work(0);
 	struct taio_state *state;
 	struct taio_ctx *ctx;
 	u32 context, number, dev;
 
-	cell &= TAIO_CELLS - 1;
-	slot &= TAIO_SLOTS - 1;
+	cell = taio_index(cell, TAIO_CELLS);
+	slot = taio_index(slot, TAIO_SLOTS);
 	context = cell / TAIO_CLASSES;
 	number = cell * TAIO_SLOTS + slot;
 	ctx = core_at_taio_ctx(context);
@@ -173,14 +184,15 @@ static __always_inline u32 core_route(struct taio_route *route, u32 cell, u32 sl
 	route->lat = core_at_taio_lat(number);
 	route->caps = core_at_taio_caps(context * TAIO_SLOTS + slot);
 	state = core_at_taio_state(number);
-	if (!route->dev || !route->lat || !route->caps || !state)
+	if (!route->dev || !route->lat || !route->caps || !state || !work)
 		return 1;
 	route->word = state->word;
 	route->scale = &ctx->scale[slot];
+	route->memo = work->memo;
 	route->cell = cell;
 	route->class = cell & (TAIO_CLASSES - 1);
 	route->slot = slot;
-	route->bytes = route->class ? 768ULL << route->class : 512;
+	route->bytes = taio_class_bytes(route->class);
 	route->now_ns = now_ns;
 	core_adopt(route, state, *core_generation());
 	return 0;
@@ -189,9 +201,9 @@ static __always_inline u32 core_route(struct taio_route *route, u32 cell, u32 sl
 /* Marks slots of a cell (a mask) as priced out of date. */
 static __always_inline void core_mark(struct taio_work *work, u32 cell, u32 slots)
 {
-	cell &= TAIO_CELLS - 1;
+	cell = taio_index(cell, TAIO_CELLS);
 	if (!work->slots[cell]) {
-		work->list[(work->first + work->dirty) & (TAIO_CELLS - 1)] = (u16)cell;
+		work->list[taio_index(work->first + work->dirty, TAIO_CELLS)] = (u16)cell;
 		work->dirty++;
 	}
 	work->slots[cell] |= (u16)slots;
@@ -227,7 +239,7 @@ static __always_inline u32 core_is_sane(struct taio_sample *s, u64 now_ns)
 		return 0;
 	ctx = core_at_taio_ctx(s->cell / TAIO_CLASSES);
 	if (!ctx || !ctx->key || s->dev >= TAIO_DEVICES ||
-	    ctx->dev[s->slot & (TAIO_SLOTS - 1)] != s->dev + 1)
+	    ctx->dev[taio_index(s->slot, TAIO_SLOTS)] != s->dev + 1)
 		return 0;
 	if (s->submit_ns > now_ns || s->submit_ns + s->ns > now_ns + CORE_FUTURE_NS)
 		return 0;
@@ -248,7 +260,7 @@ static __always_inline u32 core_is_news(struct taio_dev *dev, const struct taio_
 					const struct taio_sample *s)
 {
 	u64 end_ns = s->submit_ns + s->ns, since_ns = dev->progress_ns, expected;
-	u32 bucket = s->bucket & (TAIO_BUCKETS - 1);
+	u32 bucket = taio_index(s->bucket, TAIO_BUCKETS);
 
 	if (end_ns > dev->progress_ns)
 		dev->progress_ns = end_ns;
@@ -269,7 +281,7 @@ static __always_inline u32 core_is_news(struct taio_dev *dev, const struct taio_
 static __always_inline u32 core_account(struct taio_lat *lat, struct taio_dev *dev,
 					const struct taio_sample *s)
 {
-	u32 bucket = s->bucket & (TAIO_BUCKETS - 1), *ewma = &lat->ewma_ns[bucket], news;
+	u32 bucket = taio_index(s->bucket, TAIO_BUCKETS), *ewma = &lat->ewma_ns[bucket], news;
 
 	lat->dev = s->dev;
 	lat->cell = s->cell;
@@ -287,8 +299,14 @@ static __always_inline u32 core_account(struct taio_lat *lat, struct taio_dev *d
 	lat->count += s->weight;
 	lat->bytes += (u64)s->bytes * s->weight;
 	lat->last_ns = s->submit_ns + s->ns;
-	lat->hist[core_log2(s->ns) & (TAIO_HIST - 1)] += s->weight;
+	lat->hist[taio_index(core_log2(s->ns), TAIO_HIST)] += s->weight;
 	if (s->cpu_ns) {
+		if (!lat->cpu_ewma_ns)
+			lat->cpu_ewma_ns = s->cpu_ns;
+		else if (s->cpu_ns > lat->cpu_ewma_ns)
+			lat->cpu_ewma_ns += (s->cpu_ns - lat->cpu_ewma_ns) >> 4;
+		else
+			lat->cpu_ewma_ns -= (lat->cpu_ewma_ns - s->cpu_ns) >> 4;
 		lat->cpu_ns += (u64)s->cpu_ns * s->weight;
 		lat->count_cpu += s->weight;
 		dev->cpu_ns += (u64)s->cpu_ns * s->weight;
@@ -323,13 +341,13 @@ static long core_drain_sample(u32 index, void *arg)
 	lat = core_at_taio_lat((u32)s.cell * TAIO_SLOTS + s.slot);
 	if (!core_is_sane(&s, drain->now_ns) || !lat ||
 	    core_route(&route, s.cell, s.slot, drain->now_ns)) {
-		ctl->invalid++;
+		ctl->refused++;
 		return 0;
 	}
 	ctl->samples += s.weight;
 	if (core_account(lat, route.dev, &s) && taio_hooks.completed)
 		taio_hooks.completed(&route, &s);
-	core_mark(work, s.cell, 1U << (s.slot & (TAIO_SLOTS - 1)));
+	core_mark(work, s.cell, 1U << taio_index(s.slot, TAIO_SLOTS));
 	return 0;
 }
 
@@ -365,7 +383,7 @@ static long core_drain_engine(u32 index, void *arg)
 	if (!waiting)
 		return 0;
 	if (waiting > TAIO_RING) { /* not a ring any more: begin anew */
-		ctl->invalid++;
+		ctl->refused++;
 		engine->tail = tail + waiting;
 		return 0;
 	}
@@ -400,48 +418,123 @@ static __always_inline void core_publish_load(struct taio_work *work)
 
 struct core_pricing {
 	u64 now_ns;
-	u64 best_ns;
+	u64 best_ns; /* of the cell, latency of an idle candidate */
 	u32 cell;
 	u32 slots; /* out of date */
 	u32 probe;
 	u32 priced;
 };
 
-static __always_inline u32 core_scale(const struct taio_route *route)
-{
-	u32 scale = *route->scale;
+/* One candidate. Loops over buckets are callbacks, since the verifier looks at a callback once and
+ * at the body of a loop in every state that it can be entered with. */
+struct core_offer {
+	struct taio_route route;
+	u32 each_ns;   /* least time per request that it can reach ... */
+	u32 filled;    /* ... at this load */
+	u32 filled_ns; /* ... where one request takes that long */
+	u32 tail;
+	u32 cpu_ns;
+};
 
-	return scale ? scale : TAIO_SCALE_ONE;
+static __always_inline u32 core_limit(u64 cost)
+{
+	return cost > TAIO_COST_MAX ? TAIO_COST_MAX : (u32)cost;
 }
 
-static __always_inline u32 core_clamp(u32 cost)
+static long core_ask_bucket(u32 bucket, void *arg)
 {
-	return cost > TAIO_COST_MAX ? TAIO_COST_MAX : cost;
+	struct core_offer *offer = arg;
+	struct taio_work *work = core_at_taio_work(0);
+	u32 ns, each;
+
+	if (!work)
+		return 1;
+	bucket = taio_index(bucket, TAIO_BUCKETS);
+	ns = core_limit(taio_hooks.price(&offer->route, bucket));
+	work->latency[bucket] = ns;
+	/* A device that occupies its caller never has more than one request. */
+	if (bucket && offer->route.caps->flags & TAIO_CAPS_SYNC)
+		return 0;
+	each = ns / (taio_bucket_load(bucket) + 1);
+	if (!bucket || each < offer->each_ns) {
+		offer->each_ns = each;
+		offer->filled = bucket;
+		offer->filled_ns = ns;
+	}
+	return 0;
+}
+
+/* Latency: the time and its bad moments. Throughput: the best time per request that the device can
+ * reach, as long as it is not filled; then the waiting comes on top. CPU: processor time as
+ * measured or published; time itself only decides between equals. */
+static long core_write_bucket(u32 bucket, void *arg)
+{
+	struct core_offer *offer = arg;
+	struct taio_price *price = core_at_taio_price(offer->route.cell);
+	struct taio_work *work = core_at_taio_work(0);
+	u32 slot = taio_index(offer->route.slot, TAIO_SLOTS);
+	u64 ns, wait_ns = 0;
+
+	if (!price || !work)
+		return 1;
+	bucket = taio_index(bucket, TAIO_BUCKETS);
+	ns = work->latency[bucket];
+	if (!ns) {
+		price->cost[0][slot][bucket] = TAIO_COST_NONE;
+		price->cost[1][slot][bucket] = TAIO_COST_NONE;
+		price->cost[2][slot][bucket] = TAIO_COST_NONE;
+		return 0;
+	}
+	if (bucket > offer->filled && ns > offer->filled_ns)
+		wait_ns = ns - offer->filled_ns;
+	price->cost[0][slot][bucket] = core_limit(ns + ns * offer->tail / 1024);
+	price->cost[1][slot][bucket] = core_limit(offer->each_ns + wait_ns + 1);
+	price->cost[2][slot][bucket] = core_limit(offer->cpu_ns + (ns >> 6) + 1);
+	return 0;
+}
+
+static __always_inline void core_make_prices(struct core_offer *offer)
+{
+	struct taio_work *work = core_at_taio_work(0);
+	u32 permille = offer->route.caps->cpu_permille;
+
+	if (!work)
+		return;
+	offer->each_ns = offer->filled = offer->filled_ns = 0;
+	core_loop(TAIO_BUCKETS, core_ask_bucket, offer);
+	offer->tail = taio_hooks.tail ? taio_hooks.tail(&offer->route) : 0;
+	offer->cpu_ns = offer->route.lat->cpu_ewma_ns;
+	if (!offer->cpu_ns)
+		offer->cpu_ns =
+			core_limit((u64)work->latency[0] * (permille ? permille : 1000) / 1000);
+	core_loop(TAIO_BUCKETS, core_write_bucket, offer);
+}
+
+/* What an idle candidate costs now. */
+static __always_inline u64 core_idle_ns(const struct taio_price *price,
+					const struct taio_route *route)
+{
+	u32 scale = *route->scale, slot = taio_index(route->slot, TAIO_SLOTS);
+
+	return (u64)price->cost[0][slot][0] * (scale ? scale : TAIO_SCALE_ONE) / TAIO_SCALE_ONE;
 }
 
 static long core_price_slot(u32 slot, void *arg)
 {
 	struct core_pricing *pricing = arg;
 	struct taio_price *price = core_at_taio_price(pricing->cell);
-	struct taio_work *work = core_at_taio_work(0);
-	struct taio_route route;
+	struct core_offer offer;
 	u64 own_ns;
 
-	slot &= TAIO_SLOTS - 1;
-	if (!price || !work)
+	slot = taio_index(slot, TAIO_SLOTS);
+	if (!price)
 		return 1;
-	if (core_route(&route, pricing->cell, slot, pricing->now_ns))
+	if (core_route(&offer.route, pricing->cell, slot, pricing->now_ns))
 		return 0;
-	if ((pricing->slots >> slot & 1) || !price->cost[0][slot][0]) {
-		taio_hooks.price(&route, &work->cost);
-		for (u32 b = 0; b < TAIO_BUCKETS; b++) {
-			price->cost[0][slot][b] = core_clamp(work->cost.latency[b]);
-			price->cost[1][slot][b] = core_clamp(work->cost.throughput[b]);
-			price->cost[2][slot][b] = core_clamp(work->cost.cpu[b]);
-		}
-	}
-	own_ns = (u64)price->cost[0][slot][0] * core_scale(&route) / TAIO_SCALE_ONE;
-	if (own_ns < pricing->best_ns)
+	if ((pricing->slots >> slot & 1) || !price->cost[0][slot][0])
+		core_make_prices(&offer);
+	own_ns = core_idle_ns(price, &offer.route);
+	if (own_ns && own_ns < pricing->best_ns)
 		pricing->best_ns = own_ns;
 	return 0;
 }
@@ -451,15 +544,13 @@ static long core_probe_slot(u32 slot, void *arg)
 	struct core_pricing *pricing = arg;
 	struct taio_price *price = core_at_taio_price(pricing->cell);
 	struct taio_route route;
-	u64 own_ns;
 
-	slot &= TAIO_SLOTS - 1;
+	slot = taio_index(slot, TAIO_SLOTS);
 	if (!price)
 		return 1;
 	if (core_route(&route, pricing->cell, slot, pricing->now_ns))
 		return 0;
-	own_ns = (u64)price->cost[0][slot][0] * core_scale(&route) / TAIO_SCALE_ONE;
-	if (taio_hooks.probe(&route, own_ns, pricing->best_ns))
+	if (taio_hooks.probe(&route, core_idle_ns(price, &route), pricing->best_ns))
 		pricing->probe |= 1U << slot;
 	return 0;
 }
@@ -474,7 +565,7 @@ static long core_price_cell(u32 index, void *arg)
 	(void)index;
 	if (!work || !work->dirty)
 		return 1;
-	cell = work->list[work->first & (TAIO_CELLS - 1)] & (TAIO_CELLS - 1);
+	cell = taio_index(work->list[taio_index(work->first, TAIO_CELLS)], TAIO_CELLS);
 	work->first++;
 	work->dirty--;
 	pricing->cell = cell;
@@ -566,7 +657,7 @@ static long core_reset_context(u32 index, void *arg)
 
 /* The policy becomes the one that prices: it starts from taio_lat, and whatever prices are there
  * are made anew before this returns. */
-static __always_inline void core_take_over(struct taio_work *work, struct taio_ctl *ctl, u64 now_ns)
+static __always_inline void core_take_over(struct taio_ctl *ctl, u64 now_ns)
 {
 	struct core_pricing pricing = { .now_ns = now_ns };
 
@@ -579,10 +670,11 @@ static __always_inline void core_take_over(struct taio_work *work, struct taio_c
 	ctl->generation++;
 	*core_generation() = ctl->generation;
 	ctl->magic = TAIO_CTL_MAGIC;
-	work->random = 0x9e3779b97f4a7c15ULL;
-	core_loop(TAIO_CONTEXTS, core_reset_context, 0);
-	core_loop(TAIO_CELLS, core_price_cell, &pricing);
-	core_recount(ctl);
+	if (ctl->generation > 1) { /* fresh maps need nothing, and are not even touched */
+		core_loop(TAIO_CONTEXTS, core_reset_context, 0);
+		core_loop(TAIO_CELLS, core_price_cell, &pricing);
+		core_recount(ctl);
+	}
 	ctl->repriced += pricing.priced;
 	ctl->last_tick_ns = now_ns;
 }

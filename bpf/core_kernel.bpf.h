@@ -121,7 +121,7 @@ int taio_start(void *context)
 		return -CORE_EINVAL;
 	if (!core_lock(work))
 		return -CORE_EBUSY;
-	core_take_over(work, ctl, core_now(work));
+	core_take_over(ctl, core_now(work));
 	core_unlock(work);
 	err = bpf_timer_init(&timer->timer, &taio_timer, CORE_CLOCK_MONOTONIC);
 	if (err && err != -CORE_EBUSY) /* busy: it was there, this is a swap */

@@ -9,7 +9,7 @@
 static void core_native_start(struct taio_native_maps *maps, __u64 now_ns)
 {
 	taio_native = maps;
-	core_take_over(maps->work, maps->ctl, now_ns);
+	core_take_over(maps->ctl, now_ns);
 }
 
 static int core_native_tick(struct taio_native_maps *maps, __u64 now_ns)

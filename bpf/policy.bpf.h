@@ -8,19 +8,21 @@
  *	TAIO_TUNABLES(EXAMPLE_TUNABLES)
  *
  *	static void example_completed(struct taio_route *route, const struct taio_sample *s) { ... }
- *	static void example_price(struct taio_route *route, struct taio_cost *cost) { ... }
+ *	static u64 example_price(struct taio_route *route, u32 bucket) { ... }
  *
  *	TAIO_POLICY(example, "what it does, one line", .completed = example_completed,
  *		    .price = example_price)
  *
  * A ROUTE is a candidate device for requests of one size class in one context. completed() tells
- * of a good completion on a route; price() says what one more request would cost there at each
- * level of load; the engine does the rest (in-flight counts, stalls, errors, probes).
+ * of a good completion on a route; price() says how long one more request would take there at a
+ * level of load; the core makes the prices of all goals from that, and the engine does the rest
+ * (in-flight counts, stalls, errors, probes).
  *
  * The file compiles twice: as a BPF object and as a native twin inside the library, and both must
- * give the same prices. So: unsigned integers only, no division by what may be 0, no signed
- * division, loops with a constant bound, array indices masked, results of taio_words() checked for
- * NULL, at most about 200 bytes on the stack, no variables but those of a function.
+ * give the same prices. So: unsigned integers only, no division by what may be 0, loops with a
+ * constant bound and little in them, array indices made safe by taio_index(), results of
+ * taio_words() checked for NULL, at most some 100 bytes on the stack, no variables but those of a
+ * function.
  */
 #ifndef TAIO_POLICY_BPF_H
 #define TAIO_POLICY_BPF_H
@@ -39,6 +41,7 @@ struct taio_route {
 	struct taio_dev *dev;         /* the device; dev->state[8] is the policy's */
 	u32 *word;                    /* word[TAIO_STATE_WORDS]: the policy's state of the route */
 	u32 *scale;                   /* taio_ctx.scale of this candidate: see there */
+	u32 *memo;                    /* memo[4]: from one bucket to the next in price() */
 	u64 bytes;                    /* typical size of the class */
 	u64 now_ns;
 	u32 cell, class, slot;
@@ -47,14 +50,18 @@ struct taio_route {
 /* What a policy consists of; all but price() may be left out. */
 struct taio_hooks {
 	u32 flags; /* enum taio_policy_flag */
-	/* First touch of a route by this policy: word[] is all zero, route->lat tells what is known
-	 * from before a swap. */
-	void (*init)(struct taio_route *route);
+	/* First touch of a route by this policy, word[] is all zero: for each load of which something
+	 * is known from before it took over (route->lat->ewma_ns[bucket]). */
+	void (*seed)(struct taio_route *route, u32 bucket);
 	/* A whole, successful request took sample->ns at load sample->bucket. The core has refused
 	 * errors, absurd values and those of a stall but its first. */
 	void (*completed)(struct taio_route *route, const struct taio_sample *sample);
-	/* Fill in all of cost. */
-	void (*price)(struct taio_route *route, struct taio_cost *cost);
+	/* What one more request would take, ns, at load @bucket (taio_bucket_load() of it are in
+	 * flight). Called for all buckets in ascending order. Return: 0: no price, the engine goes
+	 * by what the driver publishes. */
+	u64 (*price)(struct taio_route *route, u32 bucket);
+	/* How much more the latency goal shall be charged for bad moments, 1/1024 of the price. */
+	u32 (*tail)(struct taio_route *route);
 	/* May an idle device that is dearer than the best be tried? Both as they are now, ns.
 	 * Return: 0 or 1. The engine still limits how often. */
 	u32 (*probe)(struct taio_route *route, u64 own_ns, u64 best_ns);
@@ -69,6 +76,14 @@ struct taio_hooks {
 #define __always_inline inline __attribute__((always_inline))
 #define __noinline      __attribute__((noinline))
 #endif
+
+/* @value, made less than @size (a power of two) in a way that the verifier sees: compilers leave out
+ * a plain mask where they know the range already, and the verifier does not know what they know. */
+static __always_inline u32 taio_index(u32 value, u32 size)
+{
+	__asm__ volatile("" : "+r"(value));
+	return value & (size - 1);
+}
 
 /*
  * Tunables. LIST names a macro that calls its argument for each of them:
@@ -138,41 +153,6 @@ static __always_inline u32 taio_published_ns(const struct taio_route *route, u32
 	if (load >= parallel)
 		own += own * (load - parallel + 1) / parallel;
 	return own ? taio_limit(own) : 0;
-}
-
-/*
- * Makes the prices of the other goals from cost->latency[], which must be filled in.
- * Throughput: the best time per request that the device can reach, as long as it is not filled;
- * then the waiting comes on top. CPU: cpu_ns, or the published share of the time when it is 0; time
- * itself only decides between equals.
- */
-static __always_inline void taio_price_goals(const struct taio_route *route, struct taio_cost *cost,
-					     u32 cpu_ns)
-{
-	u32 best = cost->latency[0], filled = 0, permille = route->caps->cpu_permille;
-
-	/* A device that occupies its caller has never more than one request. */
-	if (!(route->caps->flags & TAIO_CAPS_SYNC)) {
-		for (u32 b = 1; b < TAIO_BUCKETS; b++) {
-			u32 each = cost->latency[b] / (taio_bucket_load(b) + 1);
-
-			if (each < best) {
-				best = each;
-				filled = b;
-			}
-		}
-	}
-	if (!permille || permille > 1000000)
-		permille = 1000;
-	if (!cpu_ns)
-		cpu_ns = taio_limit((u64)cost->latency[0] * permille / 1000);
-	for (u32 b = 0; b < TAIO_BUCKETS; b++) {
-		u32 now = cost->latency[b], full = cost->latency[filled & (TAIO_BUCKETS - 1)];
-
-		cost->throughput[b] =
-			taio_limit((u64)best + (b > filled && now > full ? now - full : 0));
-		cost->cpu[b] = taio_limit((u64)cpu_ns + (now >> 6));
-	}
 }
 
 #endif /* TAIO_POLICY_BPF_H */

@@ -130,6 +130,8 @@ struct taio_lat {
 	__u32 ewma_ns[TAIO_BUCKETS]; /* weight 1/8; 0: nothing known */
 	__u32 seen[TAIO_BUCKETS];    /* completions in that bucket, saturating */
 	__u32 hist[TAIO_HIST];
+	__u32 cpu_ewma_ns; /* processor time of a completion, weight 1/16; 0: never measured */
+	__u32 reserved;
 	__u32 dev; /* index in taio_dev, for readers of a dump */
 	__u32 cell;
 };
@@ -140,13 +142,6 @@ struct taio_state {
 	__u32 owner; /* generation of the policy whose state follows */
 	__u32 cell;  /* for readers of a dump */
 	__u32 word[TAIO_STATE_WORDS];
-};
-
-/* What one more request on a candidate costs at each level of load, ns; 0: no price. */
-struct taio_cost {
-	__u32 latency[TAIO_BUCKETS];
-	__u32 throughput[TAIO_BUCKETS];
-	__u32 cpu[TAIO_BUCKETS];
 };
 
 /* Map taio_price[TAIO_CELLS]: cost in ns of one more request, by goal, slot and load. */
@@ -204,7 +199,7 @@ struct taio_ctl {
 	__u32 tick_ns;    /* period; 0: 1 ms */
 	__u64 last_tick_ns;
 	__u64 ticks, samples, repriced, swaps;
-	__u64 invalid; /* samples that were refused */
+	__u64 refused; /* samples that were refused */
 };
 #define TAIO_CTL_MAGIC 0x7461696fU /* "taio" */
 
@@ -214,16 +209,16 @@ enum taio_policy_flag {
 
 /* Map taio_work[1]: the core's own between ticks. */
 struct taio_work {
-	__u32 busy;   /* a tick is running: timer and BPF_PROG_RUN may meet */
-	__u32 first;  /* position in list[] of the cell to be priced next */
-	__u32 dirty;  /* cells in list[] */
-	__u32 engine; /* where the next tick starts to drain */
-	__u64 now_ns; /* tests: the time; 0: the kernel's clock */
-	__u64 random;
+	__u32 busy;              /* a tick is running: timer and BPF_PROG_RUN may meet */
+	__u32 first;             /* position in list[] of the cell to be priced next */
+	__u32 dirty;             /* cells in list[] */
+	__u32 engine;            /* where the next tick starts to drain */
+	__u64 now_ns;            /* tests: the time; 0: the kernel's clock */
 	__u16 list[TAIO_CELLS];  /* ring of cells whose prices are out of date ... */
 	__u16 slots[TAIO_CELLS]; /* ... and which of their slots */
 	__u32 in_flight[TAIO_DEVICES];
-	struct taio_cost cost; /* of the candidate at hand */
+	__u32 latency[TAIO_BUCKETS]; /* of the candidate at hand */
+	__u32 memo[4];               /* taio_route.memo */
 };
 
 /* A knob of a policy, as its object describes it. */

@@ -6,17 +6,11 @@
  */
 #include "policy.bpf.h"
 
-static void jsq_price(struct taio_route *route, struct taio_cost *cost)
+static u64 jsq_price(struct taio_route *route, u32 bucket)
 {
 	(void)route;
-	for (u32 b = 0; b < TAIO_BUCKETS; b++) {
-		/* Ranks, not times; so large that the engine's noise terms do not reorder them. */
-		u32 rank = (taio_bucket_load(b) + 1) << 20;
-
-		cost->latency[b] = rank;
-		cost->throughput[b] = rank;
-		cost->cpu[b] = rank;
-	}
+	/* A rank, not a time; so large that the engine's noise terms do not reorder them. */
+	return (u64)(taio_bucket_load(bucket) + 1) << 20;
 }
 
 TAIO_POLICY(jsq, "fewest requests in flight", .price = jsq_price, .flags = TAIO_POLICY_RANKS)

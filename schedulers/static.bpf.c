@@ -6,11 +6,9 @@
  */
 #include "policy.bpf.h"
 
-static void static_price(struct taio_route *route, struct taio_cost *cost)
+static u64 static_price(struct taio_route *route, u32 bucket)
 {
-	for (u32 b = 0; b < TAIO_BUCKETS; b++)
-		cost->latency[b] = taio_published_ns(route, taio_bucket_load(b));
-	taio_price_goals(route, cost, 0);
+	return taio_published_ns(route, taio_bucket_load(bucket));
 }
 
 TAIO_POLICY(static, "published speeds and parallelism, never learns", .price = static_price)

@@ -7,149 +7,134 @@
  */
 #include "policy.bpf.h"
 
-#define TAB_TUNABLES(T)                                                                        \
-	T(memory, 32, 1, 255, "completions", "weight of the past in a table entry")            \
-	T(tail_percent, 10, 0, 1000, "%", "share of the slowest 1 % in a latency price")       \
-	T(probe_every, 64, 1, 65535, "own cost", "an idle candidate may be tried this seldom") \
-	T(probe_small, 64, 1, 65535, "best cost", "... if it is not dearer, up to 64 KiB")     \
-	T(probe_large, 8, 1, 65535, "best cost", "... if it is not dearer, above 64 KiB")
+#define TAB_TUNABLES(T)                                                                          \
+	T(memory, 32, 1, 255, "completions", "weight of the past in a table entry")              \
+	T(tail_percent, 10, 0, 1000, "%", "share of the excess of the slowest 1 % in the price") \
+	T(probe_every, 64, 1, 65535, "own costs", "how long a quiet candidate is left alone")    \
+	T(probe_small, 64, 1, 65535, "best costs", "how dear a probe may be, up to 128 KiB")     \
+	T(probe_large, 8, 1, 65535, "best costs", "how dear a probe may be, above 128 KiB")
 TAIO_TUNABLES(TAB_TUNABLES)
 
 /* State of a route. A value is the latency in ns at that load, at scale 1. */
 enum {
-	TAB_VALUE = 0, /* 16 words */
-	TAB_SEEN = 16, /* 16 counts of 8 bits in 4 words */
-	TAB_EXCESS =
-		20, /* 8 words: how often a request took 1, 2, 3, 4, 6, 8, 16, 32 times its value */
-	TAB_TOTAL = 28, /* sum of those */
-	TAB_CPU = 29    /* processor time of a request, ns; 0: never measured */
+	TAB_VALUE = 0,   /* 16 words, by bucket */
+	TAB_SEEN = 16,   /* 16 counts of 8 bits in 4 words, by bucket */
+	TAB_EXCESS = 20, /* 8 counts: requests that took 1, 2, 3, 4, 6, 8, 16, 32 times the value */
+	TAB_TOTAL = 28,  /* sum of those */
+	TAB_LOWEST = 29  /* the lowest bucket that something is known about, plus 1; 0: none */
 };
-#define TAB_NONE      TAIO_BUCKETS
 #define TAB_SCALE_MIN 256
 #define TAB_SCALE_MAX 65536
 
-static __always_inline u32 tab_seen(const u32 *word, u32 b)
+static __always_inline u32 tab_seen(const u32 *word, u32 bucket)
 {
-	return word[TAB_SEEN + (b >> 2 & 3)] >> (b & 3) * 8 & 255;
+	return word[TAB_SEEN + taio_index(bucket >> 2, 4)] >> (bucket & 3) * 8 & 255;
 }
 
-static __always_inline void tab_set_seen(u32 *word, u32 b, u32 seen)
+static __always_inline void tab_count_seen(u32 *word, u32 bucket, u32 more)
 {
-	u32 shift = (b & 3) * 8, *at = &word[TAB_SEEN + (b >> 2 & 3)];
+	u32 seen = tab_seen(word, bucket);
 
-	*at = (*at & ~(255U << shift)) | seen << shift;
+	if (seen + more <= 255)
+		word[TAB_SEEN + taio_index(bucket >> 2, 4)] += more << (bucket & 3) * 8;
+	if (!word[TAB_LOWEST] || bucket < word[TAB_LOWEST] - 1)
+		word[TAB_LOWEST] = bucket + 1;
 }
 
-/* The lowest load that something is known about; TAB_NONE. */
-static __always_inline u32 tab_lowest(const u32 *word)
+static __always_inline u32 *tab_value(u32 *word, u32 bucket)
 {
-	for (u32 b = 0; b < TAIO_BUCKETS; b++)
-		if (tab_seen(word, b))
-			return b;
-	return TAB_NONE;
+	return &word[TAB_VALUE + taio_index(bucket, TAIO_BUCKETS)];
 }
 
 static __always_inline u64 tab_published(const struct taio_route *route, u32 class)
 {
-	u64 bytes = class ? 768ULL << (class & 15) : 512;
-
-	return route->caps->base_ns + bytes * route->caps->ps_per_byte / 1000;
+	return route->caps->base_ns + taio_class_bytes(class) * route->caps->ps_per_byte / 1000;
 }
 
 /* What another class of the candidate says about this one: its value, grown or shrunk as the
  * published figures of the two classes do, or a little by distance when nothing is published. */
-static __always_inline u32 tab_convert(const struct taio_route *route, u32 class, u32 value)
+static __always_inline u32 tab_convert(const struct taio_route *route, u32 class, u64 value)
 {
 	u64 here = tab_published(route, route->class), there = tab_published(route, class);
+	u32 up = route->class - class, down = class - route->class;
 
 	if (there && here <= TAIO_COST_MAX)
 		return taio_limit(value * here / there);
-	if (class < route->class)
-		return taio_limit(value + (u64)value * (route->class - class) / 4);
-	return taio_limit(value - (u64)value * (class - route->class) / (class - route->class + 8));
+	return taio_limit(class < route->class ? value + value * up / 4
+					       : value - value * down / (down + 8));
 }
 
-struct tab_guess {
-	u32 value, load; /* value 0: nothing is known about any class */
+/* What route->memo keeps: a value of this class, or guessed from another, and the load where it was
+ * learnt. */
+enum {
+	TAB_KNOWN,
+	TAB_LOAD
 };
 
-static __noinline int tab_ask(const struct taio_route *route, u32 class, struct tab_guess *guess)
+static __noinline u32 tab_ask(struct taio_route *route, u32 class)
 {
 	const u32 *word = taio_words(route, class);
-	u32 b;
+	u32 lowest;
 
-	if (!word)
+	if (!word || !word[TAB_LOWEST])
 		return 0;
-	b = tab_lowest(word);
-	if (b >= TAIO_BUCKETS)
-		return 0;
-	guess->value = tab_convert(route, class & 15, word[TAB_VALUE + (b & 15)]);
-	guess->load = taio_bucket_load(b);
+	lowest = taio_index(word[TAB_LOWEST] - 1, TAIO_BUCKETS);
+	route->memo[TAB_KNOWN] = tab_convert(route, class, word[TAB_VALUE + lowest]);
+	route->memo[TAB_LOAD] = taio_bucket_load(lowest);
 	return 1;
 }
 
-/* The nearest class that knows something, the smaller one first. */
-static __always_inline void tab_guess(const struct taio_route *route, struct tab_guess *guess)
+static __always_inline void tab_begin(struct taio_route *route)
 {
-	for (u32 n = 1; n < TAIO_CLASSES; n++) {
-		if (route->class >= n && tab_ask(route, route->class - n, guess))
+	if (tab_ask(route, route->class))
+		return;
+	for (u32 n = 1; n < TAIO_CLASSES; n++) { /* the nearest class, the smaller one first */
+		if (route->class >= n && tab_ask(route, route->class - n))
 			return;
-		if (route->class + n < TAIO_CLASSES && tab_ask(route, route->class + n, guess))
+		if (route->class + n < TAIO_CLASSES && tab_ask(route, route->class + n))
 			return;
 	}
 }
 
-/* Excess of the slowest 1 % over the value, in quarters of the value. */
-static __always_inline u32 tab_tail(const u32 *word)
+static u64 tab_price(struct taio_route *route, u32 bucket)
 {
-	u32 above = 0, total = word[TAB_TOTAL];
+	u32 load = taio_bucket_load(bucket), *memo = route->memo;
+
+	if (bucket == 0) {
+		memo[TAB_KNOWN] = 0;
+		tab_begin(route);
+	}
+	if (!memo[TAB_KNOWN])
+		return taio_published_ns(route, load);
+	if (tab_seen(route->word, bucket)) {
+		memo[TAB_KNOWN] = *tab_value(route->word, bucket);
+		memo[TAB_LOAD] = load;
+	}
+	if (load <= memo[TAB_LOAD])
+		return memo[TAB_KNOWN];
+	/* Half of what a device without any parallelism would need. */
+	return memo[TAB_KNOWN] +
+	       (u64)(memo[TAB_KNOWN] / (2 * (memo[TAB_LOAD] + 1))) * (load - memo[TAB_LOAD]);
+}
+
+/* Excess of the slowest 1 % over the value. */
+static u32 tab_tail(struct taio_route *route)
+{
+	u32 above = 0, at = 0, times;
 
 	for (u32 i = 7; i > 0; i--) {
-		above += word[TAB_EXCESS + i];
-		if (above * 100 > total)
-			return i < 4 ? i * 4 : i == 4 ? 20 : i == 5 ? 28 : i == 6 ? 60 : 124;
+		above += route->word[TAB_EXCESS + i];
+		if (!at && above * 100 > route->word[TAB_TOTAL])
+			at = i;
 	}
-	return 0;
+	times = at < 4 ? at + 1 : at == 4 ? 6 : 1U << taio_index(at - 2, 8);
+	return (times - 1) * TAIO_SCALE_ONE * tune(tail_percent) / 100;
 }
 
-static void tab_price(struct taio_route *route, struct taio_cost *cost)
+/* The scale follows what was measured against the table, fast when they differ by two. */
+static __always_inline u32 tab_rescale(u32 scale, u64 ns, u32 value)
 {
-	const u32 *word = route->word;
-	struct tab_guess known = { 0, 0 };
-	u32 lowest = tab_lowest(word), tail;
-
-	if (lowest < TAIO_BUCKETS) /* below the first known load it is no slower than there */
-		known.value = word[TAB_VALUE + (lowest & 15)],
-		known.load = taio_bucket_load(lowest);
-	else
-		tab_guess(route, &known);
-	for (u32 b = 0; b < TAIO_BUCKETS; b++) {
-		u32 load = taio_bucket_load(b);
-		u64 value = known.value;
-
-		if (!known.value) {
-			value = taio_published_ns(route, load);
-		} else if (tab_seen(word, b)) {
-			value = known.value = word[TAB_VALUE + b];
-			known.load = load;
-		} else if (load > known.load) {
-			value += (u64)(known.value / (2 * (known.load + 1))) * (load - known.load);
-		}
-		cost->latency[b] = taio_limit(value);
-	}
-	taio_price_goals(route, cost, word[TAB_CPU]);
-	tail = tab_tail(word) * tune(tail_percent);
-	if (tail) {
-		for (u32 b = 0; b < TAIO_BUCKETS; b++)
-			cost->latency[b] =
-				taio_limit(cost->latency[b] + (u64)cost->latency[b] * tail / 400);
-	}
-}
-
-/* The scale follows what was measured against the table: fast when they differ by two. */
-static __always_inline u32 tab_rescale(u32 scale, u32 ns, u32 value)
-{
-	u64 ratio = (u64)ns * TAIO_SCALE_ONE / (value ? value : 1);
+	u64 ratio = ns * TAIO_SCALE_ONE / (value ? value : 1);
 	u32 r = ratio > 4 * scale ? 4 * scale : ratio < scale / 4 ? scale / 4 : (u32)ratio;
 
 	taio_follow(&scale, r, r > 2 * scale || r < scale / 2 ? 4 : 16);
@@ -160,7 +145,7 @@ static __always_inline u32 tab_rescale(u32 scale, u32 ns, u32 value)
 
 static __always_inline void tab_count_excess(u32 *word, u32 ns, u32 value)
 {
-	u32 times = value ? ns / value : 1, i;
+	u32 times = ns / (value ? value : 1), i;
 
 	i = times < 2    ? 0
 	    : times < 5  ? times - 1
@@ -169,7 +154,7 @@ static __always_inline void tab_count_excess(u32 *word, u32 ns, u32 value)
 	    : times < 16 ? 5
 	    : times < 32 ? 6
 			 : 7;
-	word[TAB_EXCESS + (i & 7)]++;
+	word[TAB_EXCESS + taio_index(i, 8)]++;
 	if (++word[TAB_TOTAL] < 512)
 		return;
 	word[TAB_TOTAL] = 0;
@@ -181,44 +166,31 @@ static __always_inline void tab_count_excess(u32 *word, u32 ns, u32 value)
 
 static void tab_completed(struct taio_route *route, const struct taio_sample *s)
 {
-	u32 b = s->bucket & (TAIO_BUCKETS - 1), *word = route->word, *value = &word[TAB_VALUE + b];
-	u32 scale = *route->scale, seen = tab_seen(word, b), normal;
-	u64 y;
+	u32 *value = tab_value(route->word, s->bucket), seen = tab_seen(route->word, s->bucket);
+	u32 scale = *route->scale, normal;
 
 	if (scale < TAB_SCALE_MIN || scale > TAB_SCALE_MAX)
 		scale = TAIO_SCALE_ONE;
 	if (seen)
 		scale = tab_rescale(scale, s->ns, *value);
 	*route->scale = scale;
-	y = (u64)s->ns * TAIO_SCALE_ONE / scale;
-	normal = taio_limit(y);
+	normal = taio_limit((u64)s->ns * TAIO_SCALE_ONE / scale);
 	if (seen) {
-		tab_count_excess(word, normal, *value);
+		tab_count_excess(route->word, normal, *value);
 		taio_follow(value, normal, seen < tune(memory) ? seen + 1 : tune(memory));
 	} else {
 		*value = normal;
 	}
-	if (seen < 255)
-		tab_set_seen(word, b, seen + 1);
-	if (s->cpu_ns) {
-		if (word[TAB_CPU])
-			taio_follow(&word[TAB_CPU], s->cpu_ns, 16);
-		else
-			word[TAB_CPU] = s->cpu_ns;
-	}
+	tab_count_seen(route->word, s->bucket, 1);
 }
 
 /* After a swap: begin with what the core measured. */
-static void tab_init(struct taio_route *route)
+static void tab_seed(struct taio_route *route, u32 bucket)
 {
-	for (u32 b = 0; b < TAIO_BUCKETS; b++) {
-		if (!route->lat->seen[b])
-			continue;
-		route->word[TAB_VALUE + b] = route->lat->ewma_ns[b];
-		tab_set_seen(route->word, b, route->lat->seen[b] < 8 ? route->lat->seen[b] : 8);
-	}
-	if (route->lat->count_cpu)
-		route->word[TAB_CPU] = taio_limit(route->lat->cpu_ns / route->lat->count_cpu);
+	u32 seen = route->lat->seen[bucket];
+
+	*tab_value(route->word, bucket) = route->lat->ewma_ns[bucket];
+	tab_count_seen(route->word, bucket, seen < 8 ? seen : 8);
 }
 
 static u32 tab_probe(struct taio_route *route, u64 own_ns, u64 best_ns)
@@ -230,5 +202,5 @@ static u32 tab_probe(struct taio_route *route, u64 own_ns, u64 best_ns)
 	       (last_ns > route->now_ns || route->now_ns - last_ns > tune(probe_every) * own_ns);
 }
 
-TAIO_POLICY(tab, "latency by size class and load, learnt", .init = tab_init,
-	    .completed = tab_completed, .price = tab_price, .probe = tab_probe)
+TAIO_POLICY(tab, "latency by size class and load, learnt", .seed = tab_seed,
+	    .completed = tab_completed, .price = tab_price, .tail = tab_tail, .probe = tab_probe)

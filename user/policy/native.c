@@ -24,11 +24,11 @@ static const struct taio_native_policy *const native_list[] = {
 /* What every request touches comes first, in few pages. */
 struct native_memory {
 	struct taio_ctl ctl;
-	struct taio_dev dev[TAIO_DEVICES];
+	struct taio_engine engine;
 	struct taio_ctx ctx[TAIO_CONTEXTS];
+	struct taio_dev dev[TAIO_DEVICES];
 	struct taio_work work;
 	struct taio_caps caps[TAIO_CONTEXTS * TAIO_SLOTS];
-	struct taio_engine engine;
 	struct taio_price price[TAIO_CELLS];
 	struct taio_lat lat[TAIO_ROUTES];
 	struct taio_state state[TAIO_ROUTES];

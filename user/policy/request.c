@@ -133,6 +133,7 @@ void policy_copy_maps(const struct taio_maps *to, struct taio_lat *lat,
 {
 	struct taio_engine *engine = to->engine;
 
+	to->ctl->generation = from->ctl->generation; /* says that there is something in the maps */
 	memcpy(to->ctx, from->ctx, TAIO_CONTEXTS * sizeof(*to->ctx));
 	memcpy(to->caps, from->caps, TAIO_CONTEXTS * TAIO_SLOTS * sizeof(*to->caps));
 	memcpy(to->dev, from->dev, TAIO_DEVICES * sizeof(*to->dev));
