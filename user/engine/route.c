@@ -115,28 +115,16 @@ static struct pick_context *route_context_make(struct taio *e, const struct taio
 		caps[n++] = cap;
 	}
 	context = pick_add_context(e->picker, key, name, candidates, n);
-	if (context)
-		memcpy(e->route_cap[context - e->picker->context], caps, sizeof(caps));
+	memcpy(e->route_cap[context - e->picker->context], caps, n * sizeof(caps[0]));
 	return context;
 }
 
 static struct pick_context *route_context(struct taio *e, const struct taio_step *step)
 {
-	struct taio_step plain;
-	struct pick_context *context;
 	uint64_t key = route_key(step);
+	struct pick_context *context = pick_find_context(e->picker, key);
 
-	context = pick_find_context(e->picker, key);
-	if (!context)
-		context = route_context_make(e, step, key);
-	if (context)
-		return context;
-	/* No room for another context: share the one that knows only the kinds. */
-	plain = *step;
-	plain.from.fs = plain.to.fs = TAIO_FS_NONE;
-	plain.from.flags = plain.to.flags = 0;
-	context = pick_find_context(e->picker, route_key(&plain));
-	return context ? context : &e->picker->context[PICK_CONTEXTS - 1];
+	return context ? context : route_context_make(e, step, key);
 }
 
 /* ---- who may run a step ---- */

@@ -122,6 +122,8 @@ struct pick_context *pick_find_context(struct picker *picker, uint64_t key)
 		if (context->key == key)
 			return context;
 	}
+	if (picker->context[PICK_SPARE].key == key)
+		return &picker->context[PICK_SPARE];
 	return NULL;
 }
 
@@ -132,18 +134,24 @@ struct pick_context *pick_add_context(struct picker *picker, uint64_t key, const
 	struct pick_context *context;
 
 	assert(key && count <= TAIO_SLOTS);
-	if (picker->context_count == PICK_CONTEXTS)
-		return NULL;
-	context = &picker->context[picker->context_count++];
+	if (picker->context_count == PICK_SPARE) {
+		context = &picker->context[PICK_SPARE];
+	} else {
+		context = &picker->context[picker->context_count++];
+		while (picker->bucket[place])
+			place = (place + 1) & 127;
+		picker->bucket[place] = (uint8_t)picker->context_count;
+	}
 	memset(context, 0, sizeof(*context));
 	context->key = key;
 	context->count = (uint8_t)count;
 	memcpy(context->candidate, candidates, count * sizeof(*candidates));
 	memset(context->last, PICK_NONE, sizeof(context->last));
-	while (picker->bucket[place])
-		place = (place + 1) & 127;
-	picker->bucket[place] = (uint8_t)picker->context_count;
-	context_bind(picker, context, name);
+	context->index = PICK_NONE;
+	for (unsigned int i = 0; i < count; i++)
+		context->candidate[i].slot = PICK_NONE;
+	if (context != &picker->context[PICK_SPARE])
+		context_bind(picker, context, name);
 	return context;
 }
 

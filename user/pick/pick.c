@@ -41,6 +41,25 @@ static uint32_t pick_load(const struct picker *picker, const struct pick_device 
 	return load;
 }
 
+/* The policy's price at this load; 0: it has none. */
+static uint64_t pick_price(const struct picker *picker, const struct pick_query *query,
+			   const struct pick_candidate *c, uint32_t class, uint8_t bucket)
+{
+	uint8_t context = query->context->index;
+	uint64_t cost;
+
+	if (c->slot == PICK_NONE)
+		return 0;
+	cost = picker->maps->price[context * TAIO_CLASSES + class]
+		       .cost[query->goal][c->slot][bucket];
+	if (cost && query->goal != TAIO_GOAL_CPU) {
+		uint32_t scale = picker->maps->ctx[context].scale[c->slot];
+
+		cost = cost * (scale ? scale : TAIO_SCALE_ONE) / TAIO_SCALE_ONE;
+	}
+	return cost;
+}
+
 /* What one more request on this candidate costs now. */
 static uint64_t pick_cost(const struct picker *picker, const struct pick_query *query,
 			  const struct pick_candidate *c, uint32_t class, uint8_t *ret_bucket)
@@ -48,19 +67,9 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 	const struct pick_device *device = &picker->device[c->device];
 	uint32_t load = pick_load(picker, device);
 	uint8_t bucket = (uint8_t)taio_bucket_of(load);
-	uint64_t cost = 0;
+	uint64_t cost = pick_price(picker, query, c, class, bucket);
 
 	*ret_bucket = bucket;
-	if (c->slot != PICK_NONE) {
-		uint32_t cell = query->context->index * TAIO_CLASSES + class;
-
-		cost = picker->maps->price[cell].cost[query->goal][c->slot][bucket];
-		if (cost) {
-			uint32_t scale = picker->maps->dev[device->map_index].scale;
-
-			cost = cost * (scale ? scale : TAIO_SCALE_ONE) >> 10;
-		}
-	}
 	if (!cost)
 		cost = pick_estimate(&c->caps, query->bytes, load);
 	if (device->in_flight && query->now_ns > device->progress_ns) {
@@ -105,7 +114,8 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 	last = picker->maps->lat[cell * TAIO_SLOTS + c->slot].last_ns;
 	if (device->probed_ns > last)
 		last = device->probed_ns;
-	return query->now_ns - last > 64 * cost;
+	/* The kernel's clock may be ahead of ours by a little. */
+	return query->now_ns > last && query->now_ns - last > 64 * cost;
 }
 
 struct pick_best {
@@ -286,6 +296,9 @@ void pick_submitted(struct picker *picker, uint8_t number, uint64_t now_ns)
 
 static void pick_break(struct pick_device *device, uint64_t now_ns)
 {
+	/* What was in flight when it broke fails for the same reason: that counts once. */
+	if (device->quarantine_ns > now_ns)
+		return;
 	device->on_trial = 0;
 	if (++device->errors < PICK_ERRORS_MAX && !device->quarantine_ns)
 		return;
@@ -341,7 +354,7 @@ static void pick_sample(struct picker *picker, const struct pick_result *result,
 	sample->dev = picker->device[choice->device].map_index;
 	sample->bucket = choice->bucket;
 	sample->flags = flags;
-	sample->weight = (uint16_t)(mask + 1);
+	sample->weight = (uint16_t)(flags ? 1 : mask + 1); /* what is flagged is never thinned */
 	__atomic_store_n(&mine->head, mine->head + 1, __ATOMIC_RELEASE);
 }
 
@@ -373,7 +386,7 @@ bool pick_completed(struct picker *picker, const struct pick_result *result)
 
 		picker->probe_credit_ns =
 			credit > PICK_PROBE_CREDIT_MAX_NS ? PICK_PROBE_CREDIT_MAX_NS : credit;
-		surprise = ns > PICK_SURPRISE_MIN_NS &&
+		surprise = choice->slot != PICK_NONE && ns > PICK_SURPRISE_MIN_NS &&
 			   (ns > (uint64_t)PICK_SURPRISE * choice->predicted_ns ||
 			    ns * PICK_SURPRISE < choice->predicted_ns);
 		if (surprise)

@@ -46,6 +46,7 @@ struct pick_device {
 };
 
 #define PICK_CONTEXTS 48
+#define PICK_SPARE    (PICK_CONTEXTS - 1) /* the last is made anew for each key beyond the others */
 
 struct picker {
 	const struct taio_maps *maps;
@@ -88,7 +89,8 @@ void pick_add_device(struct picker *picker, uint8_t number, const char *name, ui
 /* The context with this key; NULL: not seen yet. */
 struct pick_context *pick_find_context(struct picker *picker, uint64_t key);
 
-/* Adds a context with its candidates (device and caps filled in). Return: NULL when full. */
+/* Adds a context with its candidates (device and caps filled in). When all places are taken it goes
+ * to the spare one, unpriced, until the next one is added. Return: never NULL. */
 struct pick_context *pick_add_context(struct picker *picker, uint64_t key, const char *name,
 				      const struct pick_candidate *candidates, unsigned int count);
 
