@@ -670,6 +670,7 @@ Test(uring, cancelled_receive_into_a_file_keeps_what_was_received)
 	close(fd[1]);
 	close(to);
 	rig_close(&rig);
+	free(data);
 }
 
 Test(uring, close_with_steps_in_flight_ends_and_leaves_no_descriptor, .timeout = 30)

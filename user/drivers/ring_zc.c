@@ -23,12 +23,22 @@ enum zc_state {
 
 /* In step->priv: STATE the first error, BYTES what was sent, COUNT operations in flight. */
 
+/* What a datagram socket heard of its peer it says once: the next send would succeed again. */
+static bool zc_is_said_once(const struct taio_step *step, int64_t error)
+{
+	return step->to.kind == TAIO_KIND_DGRAM &&
+	       (error == -ECONNREFUSED || error == -EHOSTUNREACH || error == -ENETUNREACH ||
+		error == -EHOSTDOWN || error == -ENOPROTOOPT || error == -EPROTO);
+}
+
 static void zc_give_back(struct ring *ring, struct taio_step *step)
 {
-	if (step->priv[RING_PRIV_BYTES] > 0)
+	const int64_t error = (int64_t)step->priv[RING_PRIV_STATE];
+
+	if (step->priv[RING_PRIV_BYTES] > 0 && !zc_is_said_once(step, error))
 		step->result = (int64_t)step->priv[RING_PRIV_BYTES];
 	else
-		step->result = (int64_t)step->priv[RING_PRIV_STATE];
+		step->result = error;
 	if (step->result < 0)
 		step->failed_side = 2;
 	ring_finish(ring, RING_ZC, step);
@@ -73,7 +83,8 @@ static void zc_done(struct ring *ring, struct ring_op *op, int32_t res, uint32_t
 	assert(op->state == ZC_SENDING);
 	if (res >= 0)
 		step->priv[RING_PRIV_BYTES] += (uint32_t)res;
-	else if (!step->priv[RING_PRIV_STATE])
+	else if (!step->priv[RING_PRIV_STATE] ||
+		 step->priv[RING_PRIV_STATE] == (uint64_t)-ECANCELED) /* of one behind it */
 		step->priv[RING_PRIV_STATE] = (uint64_t)(int64_t)res;
 	if (!(flags & IORING_CQE_F_MORE)) {
 		zc_op_over(ring, op); /* failed at once: no notification */
