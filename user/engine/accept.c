@@ -163,7 +163,7 @@ static int accept_classify(struct taio *e, struct request *r, const struct taio_
 		e->fd_fs[end->fd & 63] = end->fs;
 		if (S_ISREG(st.st_mode))
 			*ret_size = (uint64_t)st.st_size;
-		if (S_ISREG(st.st_mode) && st.st_size == 0)
+		if (end == &r->from && S_ISREG(st.st_mode) && st.st_size == 0)
 			r->traits |= REQUEST_ONLY_RW; /* it may lie: procfs */
 		if (ep->offset == TAIO_CURRENT) {
 			end->flags |= TAIO_END_STREAMED;
@@ -196,9 +196,10 @@ static int accept_fd(struct taio *e, struct request *r, const struct taio_endpoi
 		return -EBADF;
 	end->fd = ep->fd;
 	end->offset = ep->offset == TAIO_CURRENT ? 0 : ep->offset;
-	/* A part of a file by position: taken at its word, so that it costs no system call. */
-	if (ep->offset != TAIO_CURRENT && (side || ep->length != TAIO_TO_END) &&
-	    e->fd_fs[ep->fd & 63]) {
+	/* A part of a file by position: taken at its word, so that it costs no system call. Only
+	 * files have positions, but 0 is also said of sockets and pipes. */
+	if (ep->offset != TAIO_CURRENT && ep->offset != 0 &&
+	    (side || ep->length != TAIO_TO_END) && e->fd_fs[ep->fd & 63]) {
 		end->kind = TAIO_KIND_FILE;
 		end->fs = e->fd_fs[ep->fd & 63];
 		return 0;
@@ -342,6 +343,12 @@ static const char *accept_check_sizes(const struct request *r, const struct taio
 	return NULL;
 }
 
+static bool accept_is_bounded(const struct taio_endpoint *ep)
+{
+	return ep->type == TAIO_EP_MEMORY || ep->type == TAIO_EP_VECTOR ||
+	       ep->length != TAIO_TO_END;
+}
+
 static void accept_drop(struct taio *e, struct request *r)
 {
 	accept_release(e, r);
@@ -362,6 +369,9 @@ static int accept_fill(struct taio *e, struct request *r, const struct taio_endp
 		rc = accept_end(e, r, to, 1, &plan_to);
 	if (rc)
 		return rc;
+	/* What grows while it is read is followed only as far as the other end goes. */
+	if (accept_is_bounded(from) || accept_is_bounded(to))
+		r->user_length = 1;
 	why = accept_check_sizes(r, from, to);
 	if (why)
 		return accept_refuse(e, -EINVAL, why);

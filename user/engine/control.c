@@ -351,7 +351,7 @@ void control_abort(struct taio *e, struct request *r)
 
 		if (addr) {
 			lane_detach(e, addr->listen_fd);
-			if (!(r->traits & REQUEST_HAS_LANES))
+			if (control_end(r, side)->fd < 0) /* not connected yet */
 				lane_detach(e, addr->fd);
 		}
 	}

@@ -284,8 +284,14 @@ void engine_turn(struct taio *e)
 
 	e->now_ns = clock_ns();
 	timer_run(e);
-	while (budget-- && (r = engine_pop_ready(e)) != NULL)
+	while (budget-- && (r = engine_pop_ready(e)) != NULL) {
+		uint32_t waiting = e->room.count;
+
 		engine_advance(e, r, r->error ? ENGINE_FAILED : ENGINE_AGAIN);
+		/* It found room, or needed none: so may the next that waits for some. */
+		if (waiting && e->room.count <= waiting)
+			engine_wake_room(e);
+	}
 	engine_reap(e);
 	engine_tick(e);
 }

@@ -43,7 +43,7 @@ struct lane {
 	uint8_t unblocked;         /* we set O_NONBLOCK and must take it away again */
 	uint8_t poll_first;        /* blocking by nature (terminal): wait before each call */
 	uint8_t always;            /* cannot be polled: always ready */
-	uint16_t users;
+	uint32_t users;
 };
 
 struct engine_device_count {
