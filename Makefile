@@ -184,6 +184,14 @@ $(BUILD)/obj/tests/%.o: tests/%.c $(STAMP) | $(BUILD)/schedulers/list.inc
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) $(CRITERION_INC) $(INC) -Ibpf -I$(BUILD)/schedulers -c $< -o $@
 
+# one line X(NAME) for each structure of the public headers
+$(BUILD)/obj/tests/structs.inc: $(HEADERS)
+	@mkdir -p $(@D)
+	$(Q)sed -n 's/^struct \(taio_[a-z_]*\) {.*/X(\1);/p' $^ | sort > $@
+
+$(BUILD)/obj/tests/abi_sizes.o: $(BUILD)/obj/tests/structs.inc
+$(BUILD)/obj/tests/abi_sizes.o: CPPFLAGS += -I$(BUILD)/obj/tests
+
 $(BUILD)/obj/bench/%.o: bench/%.c $(STAMP) | $(BUILD)/schedulers/list.inc
 	$(call say,CC,$@)
 	@mkdir -p $(@D)

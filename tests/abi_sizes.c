@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * abi_sizes.c: prints what a program compiled against the public headers has built into itself:
- * sizes of the structures, places of their fields, numbers of the enumerations' ends.
+ * sizes of the structures, places of fields, numbers of the enumerations' ends. The list of the
+ * structures is drawn from the headers by the Makefile.
  * tests/check_abi.sh compares that with tests/abi.golden.
  */
 #include <stddef.h>
@@ -10,21 +11,20 @@
 #include "taio.h"
 #include "taio_driver.h"
 #include "taio_policy.h"
+#include "taio_policy_native.h"
 
-#define STRUCT(name) \
+#define X(name) \
 	printf("struct %s size %zu align %zu\n", #name, sizeof(struct name), _Alignof(struct name))
 #define FIELD(name, field) printf("  %s.%s at %zu\n", #name, #field, offsetof(struct name, field))
 #define NUMBER(name)       printf("%s = %llu\n", #name, (unsigned long long)(name))
 
 static void print_requests(void)
 {
-	STRUCT(taio_endpoint);
 	FIELD(taio_endpoint, type);
 	FIELD(taio_endpoint, fd);
 	FIELD(taio_endpoint, ptr);
 	FIELD(taio_endpoint, offset);
 	FIELD(taio_endpoint, length);
-	STRUCT(taio_engine_options);
 	FIELD(taio_engine_options, requests);
 	FIELD(taio_engine_options, workers);
 	FIELD(taio_engine_options, flags);
@@ -34,7 +34,6 @@ static void print_requests(void)
 	FIELD(taio_engine_options, undelivered);
 	FIELD(taio_engine_options, arg);
 	FIELD(taio_engine_options, log);
-	STRUCT(taio_options);
 	FIELD(taio_options, flags);
 	FIELD(taio_options, goal);
 	FIELD(taio_options, priority);
@@ -52,7 +51,6 @@ static void print_requests(void)
 
 static void print_results(void)
 {
-	STRUCT(taio_event);
 	FIELD(taio_event, cookie);
 	FIELD(taio_event, result);
 	FIELD(taio_event, bytes);
@@ -62,38 +60,24 @@ static void print_results(void)
 	FIELD(taio_event, device);
 	FIELD(taio_event, retries);
 	FIELD(taio_event, flags);
-	STRUCT(taio_trace_step);
 	FIELD(taio_trace_step, count);
 	FIELD(taio_trace_step, bytes);
 	FIELD(taio_trace_step, ns);
 	FIELD(taio_trace_step, predicted_ns);
 	FIELD(taio_trace_step, candidate);
-	STRUCT(taio_trace);
 	FIELD(taio_trace, capacity);
 	FIELD(taio_trace, step);
-	STRUCT(taio_operation_info);
-	STRUCT(taio_device_info);
 	FIELD(taio_device_info, reason);
 	FIELD(taio_device_info, base_ns);
 	FIELD(taio_device_info, errors);
-	STRUCT(taio_policy_info);
 	FIELD(taio_policy_info, reason);
 }
 
 static void print_driver(void)
 {
 	NUMBER(TAIO_DRIVER_ABI);
-	STRUCT(taio_end);
-	STRUCT(taio_stat);
-	STRUCT(taio_file);
-	STRUCT(taio_addr);
-	STRUCT(taio_step);
 	FIELD(taio_step, result);
 	FIELD(taio_step, priv);
-	STRUCT(taio_capability);
-	STRUCT(taio_host);
-	STRUCT(taio_device);
-	STRUCT(taio_driver);
 	NUMBER(TAIO_OP_COUNT);
 	NUMBER(TAIO_KIND_COUNT);
 	NUMBER(TAIO_FS_COUNT);
@@ -102,17 +86,8 @@ static void print_driver(void)
 static void print_policy(void)
 {
 	NUMBER(TAIO_POLICY_ABI);
-	STRUCT(taio_ctx);
-	STRUCT(taio_caps);
-	STRUCT(taio_dev);
-	STRUCT(taio_lat);
-	STRUCT(taio_state);
-	STRUCT(taio_price);
-	STRUCT(taio_sample);
-	STRUCT(taio_engine);
 	FIELD(taio_engine, in_flight);
 	FIELD(taio_engine, ring);
-	STRUCT(taio_ctl);
 	FIELD(taio_ctl, policy);
 	NUMBER(TAIO_CONTEXTS);
 	NUMBER(TAIO_CLASSES);
@@ -125,6 +100,7 @@ static void print_policy(void)
 
 int main(void)
 {
+#include "structs.inc"
 	print_requests();
 	print_results();
 	NUMBER(TAIO_STEP_COUNT);

@@ -47,7 +47,7 @@ skips()
 
 show()
 {
-	sed 's/^/       | /' "$1" | tail -n "${2:-60}"
+	grep -vE '^\[(RUN |PASS|----)\]( |$)(.*::|  *$|$)' "$1" | sed 's/^/       | /' | tail -n 60
 }
 
 # a fresh $TMPDIR that every user may write to, and after the test a look at what stayed in it
@@ -62,7 +62,8 @@ end()
 	local left
 
 	left=$(ls -A "$TMPDIR")
-	[ -z "$left" ] || fails "$1: left behind in its temporary directory: ${left//$'\n'/ }"
+	# a case that failed had no chance to clean up
+	[ -z "$left" ] || [ "$failed" != "$2" ] || fails "$1: left behind in its temporary directory: ${left//$'\n'/ }"
 	rm -rf "$TMPDIR"
 }
 
@@ -99,6 +100,25 @@ unit_count()
 	lost=$((planned - seen))
 }
 
+# criterion writes its report at the end of all cases; where that end did not come, its log tells
+unit_count_log()
+{
+	local name=$1 line case
+
+	while IFS= read -r line; do
+		case=${line#\[*\] }
+		case=${case%%: *}
+		case $line in
+		'[PASS] '*) passes "$name: $case" ;;
+		'[FAIL] '*) fails "$name: $case" ;;
+		'[RUN ] '*)
+			grep -qF -e "[PASS] $case:" -e "[FAIL] $case:" -e "[SKIP] $case:" "$work/log" ||
+				fails "$name: $case did not end"
+			;;
+		esac
+	done < "$work/log"
+}
+
 run_unit()
 {
 	local name=$1 before=$failed status lost=0
@@ -109,10 +129,14 @@ run_unit()
 	fi
 	begin
 	: > "$work/tap"
-	timeout -k 10 "$TIMEOUT" "$BUILD/tests/$name" --tap="$work/tap" > "$work/log" 2>&1 \
-		< /dev/null
+	timeout -k 10 "$TIMEOUT" "$BUILD/tests/$name" --verbose --tap="$work/tap" \
+		> "$work/log" 2>&1 < /dev/null
 	status=$?
-	unit_count "$name"
+	if [ -s "$work/tap" ]; then
+		unit_count "$name"
+	else
+		unit_count_log "$name"
+	fi
 	if [ $status = 124 ] || [ $status = 137 ]; then
 		fails "$name: not finished after $TIMEOUT s"
 	elif [ "$lost" -gt 0 ]; then
@@ -125,7 +149,7 @@ run_unit()
 		fails "$name: a sanitizer has something to say"
 	fi
 	[ "$failed" = "$before" ] || show "$work/log"
-	end "$name"
+	end "$name" "$before"
 }
 
 # ---- scripts -------------------------------------------------------------------------------------
@@ -172,7 +196,7 @@ run_script()
 		fails "$name: tells of no behaviour"
 	fi
 	[ "$failed" = "$before" ] || show "$work/log"
-	end "$name"
+	end "$name" "$before"
 }
 
 # ---- main ----------------------------------------------------------------------------------------

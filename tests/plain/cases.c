@@ -168,6 +168,7 @@ int main(int argc, char **argv)
 		perror("--tap");
 		return 2;
 	}
+	setvbuf(tap, NULL, _IOLBF, 0);
 	for (const struct plain_case *c = cases; c; c = c->next)
 		count += !pattern || strstr(c->name, pattern);
 	fprintf(tap, "1..%d\n", count);
