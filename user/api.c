@@ -205,8 +205,8 @@ void taio_close(struct taio *e)
 	if (!e)
 		return;
 	e->stopping = true;
+	api_cancel_all(e);
 	while (e->pool.busy) {
-		api_cancel_all(e);
 		engine_turn(e);
 		api_hand_over(e);
 		if (e->pool.busy && !e->ready_mask)
@@ -333,10 +333,10 @@ int taio_get_events(struct taio *e, struct taio_event *events, unsigned int min,
 
 	if (min > max || (max && !events))
 		return -EINVAL;
-	/* Enough is there already: pointer copies that were done at once. */
-	if (e->event_count >= max && max)
+	/* Enough is there already, pointer copies that were done at once, and nothing else to do. */
+	if (e->event_count >= max && max && !e->pool.busy)
 		return (int)event_take(e, events, max);
-	e->blocking_call = timeout_ns < 0 || timeout_ns > 1000000000;
+	e->blocking_call = min > 0 && (timeout_ns < 0 || timeout_ns > 1000000000);
 	if (timeout_ns == 0 || e->embedded)
 		wait_poll(e);
 	engine_turn(e);

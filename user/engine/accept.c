@@ -198,8 +198,8 @@ static int accept_fd(struct taio *e, struct request *r, const struct taio_endpoi
 	end->offset = ep->offset == TAIO_CURRENT ? 0 : ep->offset;
 	/* A part of a file by position: taken at its word, so that it costs no system call. Only
 	 * files have positions, but 0 is also said of sockets and pipes. */
-	if (ep->offset != TAIO_CURRENT && ep->offset != 0 &&
-	    (side || ep->length != TAIO_TO_END) && e->fd_fs[ep->fd & 63]) {
+	if (ep->offset != TAIO_CURRENT && ep->offset != 0 && (side || ep->length != TAIO_TO_END) &&
+	    e->fd_fs[ep->fd & 63]) {
 		end->kind = TAIO_KIND_FILE;
 		end->fs = e->fd_fs[ep->fd & 63];
 		return 0;

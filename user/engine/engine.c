@@ -17,6 +17,7 @@
 #define ENGINE_BATCH     256              /* requests run between two looks at completions */
 #define ENGINE_TICK_NS   (1000ULL * 1000) /* how often prices are made */
 #define ENGINE_URGENT_NS (100ULL * 1000)  /* ... at most, when something surprises */
+#define ENGINE_LOOK_NS   (200ULL * 1000)  /* how often a busy engine looks at its streams */
 
 void engine_log(struct taio *e, const char *format, ...)
 {
@@ -87,9 +88,11 @@ static void engine_cancel_steps(struct taio *e, struct request *r)
 
 		if (step->request != index || !step->in_flight || step->flags & TAIO_SF_CANCELLED)
 			continue;
-		step->flags |= TAIO_SF_CANCELLED;
 		device = &e->device[step->device];
-		if (!device->worker && device->driver->cancel)
+		if (device->worker) /* a thread reads the flags, and does not stop half way */
+			continue;
+		step->flags |= TAIO_SF_CANCELLED;
+		if (device->driver->cancel)
 			device->driver->cancel(device, step);
 	}
 }
@@ -282,7 +285,9 @@ void engine_turn(struct taio *e)
 	unsigned int budget = ENGINE_BATCH;
 	struct request *r;
 
-	e->now_ns = clock_ns();
+	e->now_ns = e->turn_ns = clock_ns();
+	if (e->lane_waits && e->now_ns - e->looked_ns > ENGINE_LOOK_NS)
+		wait_poll(e);
 	timer_run(e);
 	while (budget-- && (r = engine_pop_ready(e)) != NULL) {
 		uint32_t waiting = e->room.count;

@@ -33,6 +33,7 @@
 #define ENGINE_STEPS_MAX  1024 /* steps in the hands of devices at a time */
 #define ENGINE_LANES_MAX  (1u << 20)
 #define ENGINE_DEVICES    TAIO_DEVICES
+#define ENGINE_TURN_NS    (1000ULL * 1000) /* a transfer gives way after that long */
 
 /* Order and readiness of one descriptor; side 0: requests that read it, 1: that write it. */
 struct lane {
@@ -56,8 +57,10 @@ struct taio {
 	uint32_t umask;
 	uint64_t now_ns; /* as of the last look at the clock */
 	uint64_t opened_ns;
-	uint64_t tick_ns; /* last policy_tick() */
-	bool urgent;      /* a completion was far from its price */
+	uint64_t tick_ns;   /* last policy_tick() */
+	uint64_t turn_ns;   /* start of the present turn */
+	uint64_t looked_ns; /* last look at the streams */
+	bool urgent;        /* a completion was far from its price */
 	bool stopping;
 	bool blocking_call; /* inside taio_get_events() without a near end */
 	bool embedded;      /* taio_fd() was called: somebody else sleeps for us */
@@ -130,6 +133,11 @@ static inline struct request *engine_request(struct taio *e, uint32_t index)
 static inline bool engine_others(const struct taio *e)
 {
 	return e->pool.busy > 1;
+}
+/* This turn has lasted long enough: timers, streams and the caller want to be looked after. */
+static inline bool engine_turn_is_long(const struct taio *e)
+{
+	return e->now_ns - e->turn_ns > ENGINE_TURN_NS;
 }
 
 /* accept.c: from the public call to a request with its plan */

@@ -195,14 +195,20 @@ bool lane_must_poll(struct taio *e, const struct request *r, int *ret_fd, unsign
 }
 
 /* Registers the descriptor at its first wait. A terminal is asked again each time. */
-static int lane_register(struct taio *e, struct lane *lane, int fd)
+static int lane_register(struct taio *e, struct lane *lane, int fd, unsigned int side)
 {
-	uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
+	uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 	int rc;
 
 	if (lane->always || (lane->registered && !lane->poll_first))
 		return 0;
-	events |= lane->poll_first ? EPOLLONESHOT : EPOLLET;
+	if (lane->poll_first) {
+		/* One shot: what nobody waits for must not use it up. */
+		unsigned int sides = lane->waiting | 1u << side;
+
+		events = EPOLLONESHOT | (sides & 1 ? EPOLLIN | EPOLLRDHUP : 0) |
+			 (sides & 2 ? EPOLLOUT : 0);
+	}
 	rc = wait_add_fd(e, fd, events, (uint64_t)(uint32_t)fd, lane->registered);
 	if (rc == -EPERM) {
 		lane->always = 1; /* a regular file, /dev/null: never waits */
@@ -220,7 +226,7 @@ int lane_wait(struct taio *e, struct request *r, int fd, unsigned int side)
 
 	assert(side < 2 && e->lanes && fd >= 0);
 	lane = &e->lanes[fd];
-	rc = lane_register(e, lane, fd);
+	rc = lane_register(e, lane, fd, side);
 	if (rc)
 		return rc;
 	if (lane->always || (lane->seen & (1u << side))) {

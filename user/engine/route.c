@@ -300,6 +300,11 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 
 		if (rc == -EBUSY || (rc && full))
 			return ROUTE_FULL;
+		if (rc && context->unfit) {
+			/* Requests with mistakes of their own may have put all devices there. */
+			context->unfit = 0;
+			continue;
+		}
 		if (rc)
 			return ROUTE_NONE;
 		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
@@ -402,11 +407,10 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		else
 			route_unfit(e, step);
 	}
-	if (step->flags & TAIO_SF_CANCELLED)
+	if (step->flags & TAIO_SF_CANCELLED || r->error)
 		result.learn = false;
 	if (pick_completed(e->picker, &result))
 		e->urgent = true;
-	(void)r;
 }
 
 /* ---- the story of a request ---- */

@@ -135,6 +135,13 @@ static void transfer_look(struct taio_step *step)
 	}
 }
 
+static void transfer_credit(struct request *r, uint64_t bytes)
+{
+	r->moved += bytes;
+	if (r->progress)
+		__atomic_fetch_add(r->progress, bytes, __ATOMIC_RELAXED);
+}
+
 /* Steps over a hole of a sparse source. Return: bytes of data from @at on; 0: none left. */
 static uint64_t transfer_skip_hole(struct request *r)
 {
@@ -150,7 +157,7 @@ static uint64_t transfer_skip_hole(struct request *r)
 		data = (off_t)at; /* a file system that cannot tell: all data */
 	if ((uint64_t)data > end)
 		data = (off_t)end;
-	r->moved += (uint64_t)data - at;
+	transfer_credit(r, (uint64_t)data - at);
 	r->issued = (uint64_t)data - r->from.offset;
 	if ((uint64_t)data == end)
 		return 0;
@@ -222,13 +229,6 @@ static enum taio_step_type transfer_side(const struct taio_step *step)
 	return step->failed_side == 1   ? TAIO_STEP_READ
 	       : step->failed_side == 2 ? TAIO_STEP_WRITE
 					: TAIO_STEP_TRANSFER;
-}
-
-static void transfer_credit(struct request *r, uint64_t bytes)
-{
-	r->moved += bytes;
-	if (r->progress)
-		__atomic_fetch_add(r->progress, bytes, __ATOMIC_RELAXED);
 }
 
 /* Goes on with what is left of a segment. */
@@ -396,9 +396,8 @@ static enum engine_next transfer_finish(struct taio *e, struct request *r)
 	uint64_t reached = r->length == TAIO_TO_END ? r->issued : r->length;
 
 	transfer_end_position(r);
-	if (r->to.kind == TAIO_KIND_FILE && r->file && r->file->to_path &&
-	    ((r->traits & REQUEST_SPARSE) || (r->event_flags & TAIO_EVENT_SHRANK)) &&
-	    !(r->file->flags & TAIO_IN_PLACE)) {
+	if (r->file && (r->file->state & TAIO_FILE_TEMP) &&
+	    ((r->traits & REQUEST_SPARSE) || (r->event_flags & TAIO_EVENT_SHRANK))) {
 		/* A hole at the end, or segments written beyond a source that shrank. */
 		if (ftruncate(r->to.fd, (off_t)(r->to.offset + reached))) {
 			engine_fail(e, r, -errno, TAIO_STEP_WRITE, PICK_NONE);
@@ -451,7 +450,7 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 			return ENGINE_FAILED;
 		}
 		/* Others want the thread, too. */
-		if (fair++ && r->outstanding == 0 && e->ready_mask) {
+		if (fair++ && r->outstanding == 0 && (e->ready_mask || engine_turn_is_long(e))) {
 			engine_make_ready(e, r);
 			return ENGINE_PARKED;
 		}

@@ -112,6 +112,7 @@ static int wait_epoll(struct taio *e, const struct timespec *limit)
 	}
 	if (n < 0)
 		return -errno;
+	e->looked_ns = e->now_ns;
 	for (long i = 0; i < n; i++) {
 		uint64_t data = events[i].data.u64, count;
 		ssize_t got = 0;

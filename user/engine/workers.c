@@ -54,7 +54,7 @@ void workers_close(struct workers *workers)
 static void workers_finish(struct workers *workers, struct taio_step *step)
 {
 	step->next = NULL;
-	*workers->done_tail = step;
+	__atomic_store_n(workers->done_tail, step, __ATOMIC_RELAXED); /* looked at without lock */
 	workers->done_tail = &step->next;
 	if (workers->sleeping) {
 		uint64_t one = 1;
