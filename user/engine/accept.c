@@ -133,7 +133,7 @@ static int accept_address(struct taio *e, struct request *r, const struct taio_e
 	if (rc) {
 		accept_string_put(e, copy);
 		slab_put(&e->slab, addr, sizeof(*addr));
-		return rc;
+		return accept_refuse(e, rc, "not an address: host:port:tcp, unix:/path, ...");
 	}
 	/* addr_parse() may have stepped over "listen:": the record keeps the start of the copy. */
 	addr->fd = addr->listen_fd = -1;
@@ -193,7 +193,7 @@ static int accept_fd(struct taio *e, struct request *r, const struct taio_endpoi
 	int rc;
 
 	if (ep->fd < 0)
-		return -EBADF;
+		return accept_refuse(e, -EINVAL, "a negative descriptor");
 	end->fd = ep->fd;
 	end->offset = ep->offset == TAIO_CURRENT ? 0 : ep->offset;
 	/* A part of a file by position: taken at its word, so that it costs no system call. Only
@@ -217,21 +217,24 @@ static int accept_fd(struct taio *e, struct request *r, const struct taio_endpoi
 	return 0;
 }
 
-static int accept_vector(struct request *r, const struct taio_endpoint *ep, unsigned int side)
+static int accept_vector(struct taio *e, struct request *r, const struct taio_endpoint *ep,
+			 unsigned int side)
 {
 	struct request_vector *vector = side ? &r->vector_to : &r->vector_from;
 	const struct iovec *iov = ep->ptr;
 	uint64_t total = 0;
 
-	if (!iov || ep->length == 0 || ep->length > IOV_MAX)
-		return iov ? -EINVAL : -EFAULT;
+	if (!iov)
+		return -EFAULT;
+	if (ep->length == 0 || ep->length > IOV_MAX)
+		return accept_refuse(e, -EINVAL, "a vector has 1 to 1024 pieces");
 	vector->iov = iov;
 	vector->count = (uint32_t)ep->length;
 	for (uint32_t i = 0; i < vector->count; i++) {
 		if (!iov[i].iov_base && iov[i].iov_len)
 			return -EFAULT;
 		if (iov[i].iov_len > (uint64_t)INT64_MAX - total)
-			return -EINVAL;
+			return accept_refuse(e, -EINVAL, "a vector is too long");
 		total += iov[i].iov_len;
 	}
 	if (total < r->length)
@@ -264,7 +267,7 @@ static int accept_end(struct taio *e, struct request *r, const struct taio_endpo
 		return 0;
 	case TAIO_EP_VECTOR:
 		end->kind = TAIO_KIND_MEM;
-		return accept_vector(r, ep, side);
+		return accept_vector(e, r, ep, side);
 	case TAIO_EP_PATH:
 		*ret_plan = PLAN_PATH;
 		end->offset = ep->offset == TAIO_CURRENT ? 0 : ep->offset;
@@ -331,12 +334,29 @@ static int accept_options(struct taio *e, struct request *r, const struct taio_o
 	return 0;
 }
 
+static bool accept_is_memory(const struct taio_endpoint *ep)
+{
+	return ep->type == TAIO_EP_MEMORY || ep->type == TAIO_EP_VECTOR;
+}
+
+static uint64_t accept_memory_size(const struct taio_endpoint *ep)
+{
+	const struct iovec *iov = ep->ptr;
+	uint64_t total = 0;
+
+	if (ep->type == TAIO_EP_MEMORY)
+		return ep->length;
+	for (uint64_t i = 0; i < ep->length; i++)
+		total += iov[i].iov_len;
+	return total;
+}
+
 /* Memory to memory of unequal size is a mistake of the caller, not a short transfer. */
 static const char *accept_check_sizes(const struct request *r, const struct taio_endpoint *from,
 				      const struct taio_endpoint *to)
 {
-	if (from->type == TAIO_EP_MEMORY && to->type == TAIO_EP_MEMORY &&
-	    from->length != to->length)
+	if (accept_is_memory(from) && accept_is_memory(to) &&
+	    accept_memory_size(from) != accept_memory_size(to))
 		return "source and destination memory differ in size";
 	if (r->length == TAIO_TO_END && from->type == TAIO_EP_ZERO)
 		return "a source of zeros needs a length: its end never comes";
@@ -345,8 +365,7 @@ static const char *accept_check_sizes(const struct request *r, const struct taio
 
 static bool accept_is_bounded(const struct taio_endpoint *ep)
 {
-	return ep->type == TAIO_EP_MEMORY || ep->type == TAIO_EP_VECTOR ||
-	       ep->length != TAIO_TO_END;
+	return accept_is_memory(ep) || ep->length != TAIO_TO_END;
 }
 
 static void accept_drop(struct taio *e, struct request *r)

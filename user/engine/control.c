@@ -135,6 +135,18 @@ static void control_file_done(struct request *r, const struct taio_step *step)
 	r->fifo_count = 1; /* the caller pops it */
 }
 
+/* Whatever close(2) says, the number is free from then on. */
+static void control_forget(struct request *r, unsigned int side)
+{
+	control_end(r, side)->fd = -1;
+	if (side && r->file)
+		r->file->to_fd = -1;
+	if (!side && r->file)
+		r->file->from_fd = -1;
+	if (control_addr(r, side))
+		control_addr(r, side)->fd = -1;
+}
+
 static enum engine_next control_success(struct taio *e, struct request *r,
 					const struct taio_step *step, enum taio_step_type type)
 {
@@ -157,15 +169,6 @@ static enum engine_next control_success(struct taio *e, struct request *r,
 			return ENGINE_NEXT;
 		}
 		return control_took_files(e, r);
-	case TAIO_STEP_CLOSE:
-		control_end(r, side)->fd = -1;
-		if (side && r->file)
-			r->file->to_fd = -1;
-		if (!side && r->file)
-			r->file->from_fd = -1;
-		if (control_addr(r, side))
-			control_addr(r, side)->fd = -1;
-		return ENGINE_NEXT;
 	default:
 		return ENGINE_NEXT;
 	}
@@ -192,6 +195,13 @@ static enum engine_next control_result(struct taio *e, struct request *r, struct
 	enum taio_step_type failed = type;
 
 	route_trace(e, r, step, type);
+	if (type == TAIO_STEP_CLOSE)
+		control_forget(r, request_fifo_side(r));
+	if (type == TAIO_STEP_FILE && step->result >= 0 && r->file->state & TAIO_FILE_DONE) {
+		/* It was faster than whoever cancelled it: the new file is there. */
+		r->error = 0;
+		r->traits &= (uint8_t)~REQUEST_CANCELLED;
+	}
 	if (step->result >= 0)
 		return r->traits & REQUEST_CANCELLED ? ENGINE_FAILED
 						     : control_success(e, r, step, type);
