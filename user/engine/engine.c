@@ -67,10 +67,12 @@ static void engine_finish(struct taio *e, struct request *r)
 		route_step_put(e, r->parked);
 		r->parked = NULL;
 	}
-	if (r->error)
+	if (r->error) {
+		transfer_end_position(r);
 		control_abort(e, r);
-	else
+	} else {
 		lane_leave(e, r);
+	}
 	timer_clear(e, r);
 	accept_release(e, r);
 	event_publish(e, r);

@@ -158,6 +158,7 @@ void control_abort(struct taio *e, struct request *r);
 enum engine_next transfer_advance(struct taio *e, struct request *r);
 enum engine_next transfer_done(struct taio *e, struct request *r, struct taio_step *step);
 void transfer_start_position(struct taio *e, struct request *r);
+void transfer_end_position(struct request *r); /* descriptors stand behind what was moved */
 
 /* route.c */
 struct taio_step *route_step_get(struct taio *e, struct request *r);

@@ -66,8 +66,11 @@ void transfer_start_position(struct taio *e, struct request *r)
 	(void)e;
 }
 
-static void transfer_end_position(struct request *r)
+void transfer_end_position(struct request *r)
 {
+	/* After an error, segments out of order leave no end to speak of. */
+	if (r->moved == 0 || (r->error && !transfer_in_order(r)))
+		return;
 	for (unsigned int side = 0; side < 2; side++) {
 		const struct taio_end *end = side ? &r->to : &r->from;
 
