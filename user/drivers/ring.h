@@ -123,7 +123,9 @@ struct ring {
 	uint8_t has_done;  /* mask of devices with finished steps in done[] */
 	uint8_t continued; /* reap() made entries that the kernel does not know yet */
 	uint8_t cancels;   /* cancellations that the kernel does not know yet, see RING_SPARE */
-	uint8_t has_zc, zc_report, has_sparse;
+	uint8_t quick;     /* what is told is finished at once: see ring_wait() */
+	uint8_t waits;     /* counts them, free running */
+	uint8_t has_zc, zc_report;
 	struct ring_list done[RING_DEVICES];
 	const struct iovec *fixed; /* registered memory as the kernel knows it */
 	uint32_t fixed_count;
@@ -140,6 +142,7 @@ struct ring {
 
 	struct ring_flow *flows, *free_flow;
 	struct ring_file files[RING_FILES];
+	uint8_t last_file;     /* the one that was opened or found last */
 	uint32_t direct_align; /* largest alignment seen on a file; for fits() */
 
 	uint8_t *arena, *arena_base;

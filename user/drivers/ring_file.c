@@ -125,13 +125,32 @@ static struct ring_file *file_find(struct ring *ring, const struct stat *st, int
 	return best && file_close(best) ? best : NULL;
 }
 
+/* While a step uses the descriptor it cannot be closed, so its number cannot mean another file:
+ * no need to ask the kernel. */
+static struct ring_file *file_in_use(struct ring *ring, int fd, bool writable)
+{
+	struct ring_file *file = &ring->files[ring->last_file];
+
+	for (unsigned int i = 0; i < RING_FILES; i++) {
+		if (file->users > 0 && file->key_fd == fd && file->writable == writable)
+			return file;
+		file = &ring->files[i];
+	}
+	return NULL;
+}
+
 int ring_file_get(struct ring *ring, const struct taio_end *end, bool writable,
 		  struct ring_file **ret_file)
 {
-	struct ring_file *file;
+	struct ring_file *file = file_in_use(ring, end->fd, writable);
 	struct stat st;
 	bool known, wait;
 
+	if (file) {
+		file->users++;
+		*ret_file = file;
+		return 0;
+	}
 	if (fstat(end->fd, &st) < 0)
 		return -errno;
 	file = file_find(ring, &st, end->fd, writable, &known, &wait);
@@ -160,6 +179,7 @@ int ring_file_get(struct ring *ring, const struct taio_end *end, bool writable,
 		return error;
 	}
 	file->users++;
+	ring->last_file = (uint8_t)(file - ring->files);
 	*ret_file = file;
 	return 0;
 }
