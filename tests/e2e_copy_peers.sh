@@ -29,8 +29,13 @@ is "standard output that is full: exit 1" failed 1 'No space left'
 mkdir dir
 copy - dir < hello
 is "standard input into a directory: it has no name" failed 1 dir
-copy random /dev/null
-is "a file to /dev/null, which stays a device" test "$status" = 0 -a -c /dev/null
+# a device of its own: a bug must not cost the machine its /dev/null
+if mknod device c 1 3 2> .err && (: > device) 2> .err; then
+	copy random device
+	is "a file to a character device, which stays one" test "$status" = 0 -a -c device
+else
+	skip "a file to a character device: none can be made here"
+fi
 
 if command -v nc > /dev/null; then
 	port=$(free_port)

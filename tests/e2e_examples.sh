@@ -3,6 +3,7 @@
 #
 # e2e_examples.sh: the programs of examples/, as a user of the library would run them, with nc and
 # curl at the other end. Bytes are compared every time.
+# shellcheck disable=SC2016 # single quotes: eval expands them
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/lib.sh
@@ -41,6 +42,8 @@ free_port()
 	done
 }
 
+# is WHAT CONDITION...; $status is that of the last command if the caller kept it
+status=0
 is()
 {
 	local what=$1
@@ -66,10 +69,12 @@ is "copy: a file to standard output" test "${PIPESTATUS[*]}" = '0 0'
 "$examples/copy" zero:65536 copied 2> .err
 is "copy: zeros to a file" cmp -s copied <(head -c 65536 /dev/zero)
 "$examples/copy" missing copied 2> .err
+status=$?
 is "copy: an error gives exit 1 and its words" \
-	eval '[ $? = 1 ] && grep -q "No such file" .err'
+	eval '[ $status = 1 ] && grep -q "No such file" .err'
 "$examples/copy" 2> .err
-is "copy: without arguments a usage line, exit 2" eval '[ $? = 2 ] && grep -q usage .err'
+status=$?
+is "copy: without arguments a usage line, exit 2" eval '[ $status = 2 ] && grep -q usage .err'
 
 # ---- send_file -----------------------------------------------------------------------------------
 
@@ -92,7 +97,8 @@ if command -v nc > /dev/null; then
 	is "send_file: the file through the socket" cmp -s file by_socket
 	is "send_file: the file to the address" cmp -s file by_address
 	"$examples/copy" file "127.0.0.1:$port:tcp" 2> .err
-	is "copy: a peer that is not there" eval '[ $? = 1 ] && grep -q refused .err'
+	status=$?
+	is "copy: a peer that is not there" eval '[ $status = 1 ] && grep -q refused .err'
 else
 	skip "send_file: nc is missing"
 fi
@@ -130,7 +136,8 @@ if command -v curl > /dev/null; then
 	curl -s -o got "$url/sub/other?x=1"
 	is "serve: below a directory" cmp -s file got
 	curl -s -o got "$url/empty"
-	is "serve: an empty file" eval '[ $? = 0 ] && [ ! -s got ]'
+	status=$?
+	is "serve: an empty file" test $status = 0 -a ! -s got
 	is "serve: what is not there is 404" \
 		test "$(curl -s -o got -w '%{http_code}' "$url/nothing")" = 404
 	is "serve: nothing outside of the directory" \

@@ -103,7 +103,7 @@ _taio()
 	case ${COMP_WORDS[1]} in
 	copy) _taio_copy "$cur" "$prev" ;;
 	devices)
-		mapfile -t COMPREPLY < <(compgen -W '--json --calibrate --no-uring --no-bpf
+		mapfile -t COMPREPLY < <(compgen -W '--json --calibrate --all --no-uring --no-bpf
 			--no-cache --help' -- "$cur")
 		;;
 	policy) _taio_policy "$cur" "$prev" ;;

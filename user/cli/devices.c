@@ -23,6 +23,7 @@ static const char devices_help[] =
 	"where that figure comes from, and why a device is not available.\n"
 	"\n"
 	"  --calibrate    measure first (about a second) and remember\n"
+	"  -a, --all      a row for each device on a worker thread too\n"
 	"  --json         one JSON object\n"
 	"  --no-uring, --no-bpf, --no-cache\n"
 	"                 as if io_uring, BPF, the remembered speeds were not there\n"
@@ -39,6 +40,7 @@ struct devices {
 	struct taio_operation_info operation[OPERATIONS_MAX];
 	struct cli_out out;
 	int color;
+	int all; /* twins on workers are shown as devices of their own */
 	unsigned int width;
 };
 
@@ -52,6 +54,28 @@ static const char *devices_source(unsigned int source)
 static int devices_available(const struct taio_device_info *info)
 {
 	return (info->flags & TAIO_DEVICE_AVAILABLE) != 0;
+}
+
+/* Is it NAME@worker, the twin of another device? */
+static int devices_is_twin(const struct taio_device_info *info)
+{
+	return strchr(info->name, '@') != NULL;
+}
+
+/* The available twin of a device; NULL: it has none. */
+static const struct taio_device_info *devices_twin(const struct devices *d,
+						   const struct taio_device_info *info)
+{
+	size_t length = strlen(info->name);
+
+	for (int i = 0; i < d->devices; i++) {
+		const struct taio_device_info *twin = &d->device[i];
+
+		if (devices_available(twin) && strncmp(twin->name, info->name, length) == 0 &&
+		    twin->name[length] == '@')
+			return twin;
+	}
+	return NULL;
 }
 
 /* ---- for people ----------------------------------------------------------------------------- */
@@ -74,8 +98,9 @@ static void devices_print_policy(struct devices *d)
 		out_format(&d->out, "  %s\n", policy->reason);
 }
 
-/* Names of the devices in @mask, with blanks between them. */
-static void devices_names(const struct devices *d, uint64_t mask, char *text, size_t size)
+/* Names of the devices in @mask, with blanks between them; @twins: those on workers too. */
+static void devices_names(const struct devices *d, uint64_t mask, int twins, char *text,
+			  size_t size)
 {
 	size_t used = 0;
 
@@ -83,7 +108,8 @@ static void devices_names(const struct devices *d, uint64_t mask, char *text, si
 	for (int i = 0; i < d->devices; i++) {
 		size_t length = strlen(d->device[i].name);
 
-		if (!(mask >> d->device[i].number & 1) || used + length + 2 > size)
+		if (!(mask >> d->device[i].number & 1) || used + length + 2 > size ||
+		    (devices_is_twin(&d->device[i]) && !twins))
 			continue;
 		if (used)
 			text[used++] = ' ';
@@ -106,7 +132,7 @@ static void devices_print_operations(struct devices *d)
 	for (int i = 0; i < d->operations; i++) {
 		table_cell(&table, d->operation[i].name);
 		table_cell(&table, d->operation[i].suboptions);
-		devices_names(d, d->operation[i].devices, names, sizeof(names));
+		devices_names(d, d->operation[i].devices, d->all, names, sizeof(names));
 		table_cell(&table, names[0] ? names : "(none here)");
 	}
 	table_print(&table, &d->out, d->color);
@@ -139,6 +165,7 @@ static void devices_print_available(struct devices *d)
 	unsigned int columns = d->width >= 110 ? 7 : 6;
 	struct table table;
 	char text[CLI_TEXT];
+	int twins = 0;
 
 	devices_heading(d, "Devices");
 	table_init(&table, columns, 2, d->width);
@@ -150,9 +177,14 @@ static void devices_print_available(struct devices *d)
 	for (int i = 0; i < d->devices; i++) {
 		const struct taio_device_info *info = &d->device[i];
 
-		if (!devices_available(info))
+		if (!devices_available(info) || (devices_is_twin(info) && !d->all))
 			continue;
-		table_cell(&table, info->name);
+		if (!d->all && devices_twin(d, info)) {
+			table_cellf(&table, "%s +", info->name);
+			twins = 1;
+		} else {
+			table_cell(&table, info->name);
+		}
 		table_cell(&table, cli_duration_text(text, info->base_ns));
 		table_cell(&table, info->bytes_per_s ? cli_rate_text(text, info->bytes_per_s) : "");
 		table_cell(&table, devices_source(info->source));
@@ -162,6 +194,8 @@ static void devices_print_available(struct devices *d)
 			table_cell(&table, info->text);
 	}
 	table_print(&table, &d->out, d->color);
+	if (twins)
+		out_text(&d->out, "  + also on a worker thread, as NAME@worker (--all)\n");
 }
 
 /* Does a comma-separated list hold this word? */
@@ -211,7 +245,7 @@ static void devices_print_pairs(struct devices *d)
 			strcpy(pair, kind[from]);
 			strcat(pair, ">");
 			strcat(pair, kind[to]);
-			devices_names(d, devices_of_pair(d, pair), names, sizeof(names));
+			devices_names(d, devices_of_pair(d, pair), d->all, names, sizeof(names));
 			if (names[0] == '\0')
 				continue;
 			table_cell(&table, kind[from]);
@@ -234,7 +268,8 @@ static void devices_print_missing(struct devices *d)
 	for (int i = 0; i < d->devices; i++) {
 		const struct taio_device_info *info = &d->device[i];
 
-		if (devices_available(info) && !(info->flags & TAIO_DEVICE_QUARANTINED))
+		if ((devices_available(info) && !(info->flags & TAIO_DEVICE_QUARANTINED)) ||
+		    (devices_is_twin(info) && !d->all))
 			continue;
 		missing = 1;
 		table_cell(&table, info->name);
@@ -334,7 +369,7 @@ static void devices_json(struct devices *d)
 		out_text(out, i ? ",{" : "{");
 		json_text(out, &inner, "name", d->operation[i].name);
 		devices_json_list(out, &inner, "suboptions", d->operation[i].suboptions);
-		devices_names(d, d->operation[i].devices, names, sizeof(names));
+		devices_names(d, d->operation[i].devices, 1, names, sizeof(names));
 		for (char *c = names; *c; c++)
 			*c = *c == ' ' ? ',' : *c;
 		devices_json_list(out, &inner, "devices", names);
@@ -354,7 +389,7 @@ static void devices_json(struct devices *d)
 
 struct devices_args {
 	uint32_t flags; /* enum taio_engine_flag */
-	int json, calibrate, help;
+	int json, calibrate, all, help;
 };
 
 static int devices_args_parse(struct devices_args *args, int argc, char **argv)
@@ -369,6 +404,7 @@ static int devices_args_parse(struct devices_args *args, int argc, char **argv)
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "calibrate", no_argument, NULL, OPT_CALIBRATE },
+		{ "all", no_argument, NULL, 'a' },
 		{ "no-uring", no_argument, NULL, OPT_NO_URING },
 		{ "no-bpf", no_argument, NULL, OPT_NO_BPF },
 		{ "no-cache", no_argument, NULL, OPT_NO_CACHE },
@@ -378,10 +414,13 @@ static int devices_args_parse(struct devices_args *args, int argc, char **argv)
 	int option;
 
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "ah", options, NULL)) != -1) {
 		switch (option) {
 		case OPT_JSON:
 			args->json = 1;
+			break;
+		case 'a':
+			args->all = 1;
 			break;
 		case OPT_CALIBRATE:
 			args->calibrate = 1;
@@ -456,6 +495,7 @@ int cli_devices(int argc, char **argv)
 	}
 	d->out.fd = STDOUT_FILENO;
 	d->color = term_has_color(STDOUT_FILENO);
+	d->all = args.all;
 	d->width = term_width(STDOUT_FILENO, 100);
 	status = devices_ask(d, &args);
 	if (status == CLI_OK) {

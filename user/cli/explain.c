@@ -153,29 +153,40 @@ static uint64_t explain_predicted(uint32_t us_q8)
 }
 
 static void explain_candidate(const struct explain *explain, struct taio *engine,
-			      const struct taio_trace_step *row, unsigned int index,
-			      struct table *table)
+			      const struct taio_trace_step *row, unsigned int device,
+			      uint64_t predicted_ns, struct table *table)
 {
-	unsigned int device = row->candidate[index].device;
-	unsigned int why = row->candidate[index].why_not;
-	uint64_t predicted = explain_predicted(row->candidate[index].predicted_us_q8);
-	uint64_t measured = explain_measured(explain, row->step, device);
-	uint64_t chosen = row->count ? row->predicted_ns / row->count : 0;
+	uint64_t measured_ns = explain_measured(explain, row->step, device);
 	char text[CLI_TEXT];
 
 	table_cell(table, taio_device_name(engine, device));
-	table_cell(table, predicted ? cli_duration_text(text, predicted) : "");
-	table_cell(table, measured ? cli_duration_text(text, measured) : "");
-	if (device == row->device)
-		table_cellf(table, "taken: %s", explain_why(row->why));
-	else if (why != TAIO_WHY_PRICE)
+	table_cell(table, predicted_ns ? cli_duration_text(text, predicted_ns) : "");
+	table_cell(table, measured_ns ? cli_duration_text(text, measured_ns) : "");
+}
+
+/* What the chosen device was predicted to cost, for one step. */
+static uint64_t explain_chosen(const struct taio_trace_step *row)
+{
+	return row->count ? row->predicted_ns / row->count : 0;
+}
+
+static void explain_left_out(const struct explain *explain, struct taio *engine,
+			     const struct taio_trace_step *row, unsigned int index,
+			     struct table *table)
+{
+	unsigned int why = row->candidate[index].why_not;
+	uint64_t predicted = explain_predicted(row->candidate[index].predicted_us_q8);
+	uint64_t chosen = explain_chosen(row);
+
+	explain_candidate(explain, engine, row, row->candidate[index].device, predicted, table);
+	if (why != TAIO_WHY_PRICE)
 		table_cell(table, explain_why_not(why));
 	else if (chosen && predicted > chosen)
 		table_cellf(table, "dearer, %llu.%02llu times",
 			    (unsigned long long)(predicted / chosen),
 			    (unsigned long long)(predicted % chosen * 100 / chosen));
 	else
-		table_cell(table, "dearer");
+		table_cell(table, "dearer at that load");
 }
 
 /* The row whose last decision stands for all: the one that carried most of the bytes. */
@@ -204,14 +215,15 @@ static void explain_choice(const struct explain *explain, struct taio *engine, s
 	table_cell(table, "PREDICTED");
 	table_cell(table, "MEASURED");
 	table_cell(table, "VERDICT");
-	/* the one that was taken, the ones with a price, the ones that could not be taken */
-	for (unsigned int pass = 0; pass < 3; pass++) {
+	/* it need not be among the candidates: there is only room for some */
+	explain_candidate(explain, engine, row, row->device, explain_chosen(row), table);
+	table_cellf(table, "taken: %s", explain_why(row->why));
+	/* those with a price, then those that could not be taken */
+	for (int priced = 1; priced >= 0; priced--) {
 		for (unsigned int i = 0; i < used; i++) {
-			int taken = row->candidate[i].device == row->device;
-			int priced = row->candidate[i].why_not == TAIO_WHY_PRICE;
-
-			if (pass == (taken ? 0u : priced ? 1u : 2u))
-				explain_candidate(explain, engine, row, i, table);
+			if (row->candidate[i].device != row->device &&
+			    (row->candidate[i].why_not == TAIO_WHY_PRICE) == priced)
+				explain_left_out(explain, engine, row, i, table);
 		}
 	}
 }
