@@ -153,18 +153,18 @@ Test(memroute, the_first_question_in_a_process_takes_less_than_fifty_microsecond
 
 Test(memroute, hot_memory_is_copied_plainly_until_it_is_larger_than_the_cache)
 {
-	cr_assert_eq(mem_choose(0, 0, 1), MEM_PLAIN);
-	cr_assert_eq(mem_choose(BLOCK, 0, 1), MEM_PLAIN);
-	cr_assert_eq(mem_choose(MEM_LARGE_BYTES - 1, 0, 1), MEM_PLAIN);
-	cr_assert_eq(mem_choose(MEM_LARGE_BYTES, 0, 0), MEM_STREAM);
-	cr_assert_eq(mem_choose(MEM_LARGE_BYTES, 0, 1), MEM_SPLIT);
+	cr_assert_eq(mem_choose(0, 0, 1), MEM_MEMCPY);
+	cr_assert_eq(mem_choose(BLOCK, 0, 1), MEM_MEMCPY);
+	cr_assert_eq(mem_choose(MEM_LARGE - 1, 0, 1), MEM_MEMCPY);
+	cr_assert_eq(mem_choose(MEM_LARGE, 0, 0), MEM_NT);
+	cr_assert_eq(mem_choose(MEM_LARGE, 0, 1), MEM_SPLIT);
 }
 
 Test(memroute, cold_memory_is_streamed_and_split_only_when_somebody_is_ready)
 {
-	cr_assert_eq(mem_choose(MEM_STREAM_BYTES - 1, 1, 1), MEM_PLAIN);
-	cr_assert_eq(mem_choose(MEM_STREAM_BYTES, 1, 1), MEM_STREAM);
-	cr_assert_eq(mem_choose(MEM_SPLIT_BYTES - 1, 1, 1), MEM_STREAM);
-	cr_assert_eq(mem_choose(MEM_SPLIT_BYTES, 1, 1), MEM_SPLIT);
-	cr_assert_eq(mem_choose(MEM_SPLIT_BYTES, 1, 0), MEM_STREAM);
+	cr_assert_eq(mem_choose(MEM_NT_MIN - 1, 1, 1), MEM_MEMCPY);
+	cr_assert_eq(mem_choose(MEM_NT_MIN, 1, 1), MEM_NT);
+	cr_assert_eq(mem_choose(MEM_SPLIT_MIN - 1, 1, 1), MEM_NT);
+	cr_assert_eq(mem_choose(MEM_SPLIT_MIN, 1, 1), MEM_SPLIT);
+	cr_assert_eq(mem_choose(MEM_SPLIT_MIN, 1, 0), MEM_NT);
 }

@@ -146,13 +146,13 @@ int mem_route_is_cold(struct mem_route *route, void *to, size_t len)
  *   leaves the cache nor takes the destination out of it for who reads it next.
  *   Cold destination: a cached copy reads each line before it overwrites it. Streaming spares
  *   that, from the first page on.
- *   From MEM_LARGE_BYTES on the end of a copy pushes its beginning out of the cache anyway.
+ *   From MEM_LARGE on the end of a copy pushes its beginning out of the cache anyway.
  *   Several cores: what they cost at the start and the end (some 500 ns) is small from 64 KiB on.
  *   They are not used for what is hot: it is hot in this core's cache, not in theirs.
  */
 enum mem_choice mem_choose(size_t len, int cold_to, int split_ready)
 {
-	if (len < MEM_STREAM_BYTES || (!cold_to && len < MEM_LARGE_BYTES))
-		return MEM_PLAIN;
-	return split_ready && len >= MEM_SPLIT_BYTES ? MEM_SPLIT : MEM_STREAM;
+	if (len < MEM_NT_MIN || (!cold_to && len < MEM_LARGE))
+		return MEM_MEMCPY;
+	return split_ready && len >= MEM_SPLIT_MIN ? MEM_SPLIT : MEM_NT;
 }

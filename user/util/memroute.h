@@ -44,14 +44,15 @@ struct mem_route {
 int mem_route_is_cold(struct mem_route *route, void *to, size_t len);
 
 enum mem_choice {
-	MEM_PLAIN = 0, /* memcpy(3) */
-	MEM_STREAM,    /* streaming stores on this core */
-	MEM_SPLIT      /* streaming stores on this core and others */
+	MEM_MEMCPY = 0, /* memcpy(3) */
+	MEM_NT,         /* streaming stores on this core */
+	MEM_SPLIT       /* streaming stores on this core and others */
 };
 
-#define MEM_SPLIT_BYTES  (64u << 10) /* shortest copy for more than one core */
-#define MEM_STREAM_BYTES (4u << 10)  /* shortest copy that is streamed to cold memory */
-#define MEM_LARGE_BYTES  (4u << 20)  /* from here on the cache is no help, hot or not */
+#define MEM_COLD_MIN  (32u << 10) /* a shorter copy is not worth the question */
+#define MEM_NT_MIN    (4u << 10)  /* shortest copy that is streamed to cold memory */
+#define MEM_SPLIT_MIN (64u << 10) /* shortest copy for more than one core */
+#define MEM_LARGE     (4u << 20)  /* from here on the cache is no help, hot or not */
 
 /**
  * The rule. Pure. To spare the question whether other cores are ready, ask first with 1 and only
