@@ -27,6 +27,7 @@
 #include "pick/speeds.h"
 #include "policy/policy.h"
 #include "request/request.h"
+#include "util/memroute.h"
 #include "util/slab.h"
 
 #define ENGINE_PRIORITIES 8
@@ -104,6 +105,7 @@ struct taio {
 
 	struct request pointer_request; /* for pointer copies within the call */
 	struct taio_step pointer_step;
+	struct mem_route memory; /* destinations of late copies */
 	uint8_t pointer_device[TAIO_CLASSES], pointer_left[TAIO_CLASSES];
 
 	int epoll_fd, timer_fd, wake_fd;

@@ -77,7 +77,7 @@ int pointer_now(struct taio *e, const struct taio_endpoint *from, const struct t
 	if (e->pool.busy + e->event_count >= e->pool.capacity)
 		return -EAGAIN;
 	pointer_fill(step, from->ptr, (void *)(uintptr_t)to->ptr, from->length);
-	if (!small && mem_is_cold(to->ptr, from->length))
+	if (!small && mem_route_is_cold(&e->memory, (void *)(uintptr_t)to->ptr, from->length))
 		step->to.flags |= TAIO_END_COLD;
 	start = e->now_ns = clock_ns();
 	if (!small || !e->pointer_left[class] || !pointer_again(e, step, class)) {
@@ -101,19 +101,24 @@ static const uint8_t pointer_devices[] = {
 void *taio_memcpy_large(struct taio *e, void *to, const void *from, size_t len)
 {
 	struct taio_step *step = &e->pointer_step;
-	struct taio_device *split = &e->device[TAIO_DEVICE_split], *device;
-	int cold, ready = 0;
+	struct taio_device *device;
+	enum mem_choice choice;
+	int cold;
 
 	if (len < MEM_COLD_MIN)
 		return memcpy(to, from, len);
-	cold = mem_is_cold(to, len);
-	pointer_fill(step, from, to, len);
-	if (len >= MEM_SPLIT_MIN && device_open(e, TAIO_DEVICE_split) == 0)
-		ready = split->driver->fits(split, step);
-	device = &e->device[pointer_devices[mem_choose(len, cold, ready)]];
-	if (device->number == TAIO_DEVICE_memcpy || device_open(e, device->number))
+	cold = mem_route_is_cold(&e->memory, to, len);
+	choice = mem_choose(len, cold, 1);
+	if (choice == MEM_MEMCPY)
 		return memcpy(to, from, len);
-	if (device->driver->run(device, step) != (int64_t)len)
+	pointer_fill(step, from, to, len);
+	device = &e->device[TAIO_DEVICE_split];
+	if (choice == MEM_SPLIT &&
+	    (device_open(e, device->number) || !device->driver->fits(device, step)))
+		choice = mem_choose(len, cold, 0);
+	device = &e->device[pointer_devices[choice]];
+	if (choice == MEM_MEMCPY || device_open(e, device->number) ||
+	    device->driver->run(device, step) != (int64_t)len)
 		return memcpy(to, from, len);
 	return to;
 }

@@ -117,7 +117,7 @@ static uint64_t transfer_segment_size(const struct taio *e, const struct request
 }
 
 /* Is the source in the cache? One byte at each end, without sleeping for it. */
-static void transfer_look(struct taio_step *step)
+static void transfer_look(struct taio *e, struct taio_step *step)
 {
 	if (step->from.kind == TAIO_KIND_FILE && step->len >= TRANSFER_COLD_MIN &&
 	    step->from.fs != TAIO_FS_TMPFS) {
@@ -133,7 +133,7 @@ static void transfer_look(struct taio_step *step)
 		}
 	} else if (step->from.kind == TAIO_KIND_MEM && step->to.kind == TAIO_KIND_MEM &&
 		   step->len >= MEM_COLD_MIN) {
-		if (mem_is_cold(step->to.ptr, step->len))
+		if (mem_route_is_cold(&e->memory, step->to.ptr, step->len))
 			step->to.flags |= TAIO_END_COLD;
 	}
 }
@@ -221,7 +221,7 @@ static bool transfer_fill(struct taio *e, struct request *r, struct taio_step *s
 	if (r->length != TAIO_TO_END && r->issued + len < r->length)
 		step->flags |= TAIO_SF_MORE;
 	step->position = r->issued;
-	transfer_look(step);
+	transfer_look(e, step);
 	return true;
 }
 
