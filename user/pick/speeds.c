@@ -64,9 +64,21 @@ static struct speed *speeds_find(struct speeds *speeds, const char *context, con
 	return NULL;
 }
 
+/* Digits up to @stop, which is stepped over. */
+static bool speeds_number(char **text, char stop, unsigned long *ret_value)
+{
+	char *end;
+
+	if (**text < '0' || **text > '9')
+		return false;
+	*ret_value = strtoul(*text, &end, 10);
+	*text = end + 1;
+	return *end == stop;
+}
+
 static void speeds_parse_line(struct speeds *speeds, char *line)
 {
-	char *context = line, *device, *figures, *end;
+	char *context = line, *device, *figures;
 	unsigned long base, rate, source;
 
 	device = strchr(line, '|');
@@ -80,14 +92,9 @@ static void speeds_parse_line(struct speeds *speeds, char *line)
 	if (strlen(context) >= sizeof(speeds->entry->context) ||
 	    strlen(device) >= sizeof(speeds->entry->device))
 		return;
-	base = strtoul(figures, &end, 10);
-	if (*end != '|')
-		return;
-	rate = strtoul(end + 1, &end, 10);
-	if (*end != '|')
-		return;
-	source = strtoul(end + 1, &end, 10);
-	if (*end || base > 1000000000UL || rate > 1000000000UL || source > TAIO_SPEED_LEARNT)
+	if (!speeds_number(&figures, '|', &base) || !speeds_number(&figures, '|', &rate) ||
+	    !speeds_number(&figures, '\0', &source) || base > 1000000000UL || rate > 1000000000UL ||
+	    source > TAIO_SPEED_LEARNT)
 		return;
 	speeds_set(speeds, context, device, (uint32_t)base, (uint32_t)rate, (uint32_t)source);
 }
@@ -197,7 +204,14 @@ bool speeds_fit(const struct taio_lat *const lat[TAIO_CLASSES], uint64_t min_cou
 		return false;
 	rate = (w * wxy - wx * wy) / det;
 	base = (wy - rate * wx) / w;
-	if (rate < 0 || base < 0 || rate > 1e6 || base > 1e9)
+	if (base < 0) { /* what is dearer per byte when it is large: all is in the bytes */
+		base = 0;
+		rate = wxy / wxx;
+	} else if (rate < 0) { /* what costs the same at every size */
+		rate = 0;
+		base = wy / w;
+	}
+	if (rate > 1e6 || base > 1e9)
 		return false;
 	*ret_base_ns = (uint32_t)base;
 	*ret_ps_per_byte = (uint32_t)(rate * 1000);
