@@ -2,7 +2,7 @@
 /*
  * policy.c: which policy an engine runs, and its change while the engine runs. It decides where
  * prices come from and keeps the story of it (name, reason, swaps); how they are made is the
- * business of the sources (native.c). See policy.h.
+ * business of the sources: native.c, bpf_source.c, machine.c. See policy.h.
  */
 #include "policy/policy.h"
 
@@ -12,25 +12,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "policy/bpf_source.h"
+#include "policy/control.h"
+#include "policy/loading.h"
+#include "policy/machine.h"
 #include "policy/native.h"
 #include "policy/source.h"
 
-#define POLICY_DEFAULT "tab"
+#define POLICY_DEFAULT       "tab"
+#define POLICY_CONTROL_POLLS 50 /* an engine that never sleeps can be reached after so many ms */
 
 struct taio_policy {
 	struct taio_maps maps; /* of source; its address never changes */
 	struct policy_source *source;
 	struct policy_options options;
+	struct policy_loading *loading; /* an object on its way, or NULL */
 	uint64_t swaps, fallbacks;
-	int ended; /* the source cannot go on: policy_poll() replaces it */
+	uint32_t generation; /* of the policy that is known to run */
+	uint32_t polls;
+	int control_fd; /* -1: not yet; -2: cannot be had */
+	int ended;      /* the source cannot go on: policy_poll() replaces it */
 	char reason[128];
+};
+
+/* What a text asks for, found out. */
+struct policy_plan {
+	const struct taio_native_policy *twin; /* of that name, or NULL */
+	int in_kernel;
+	char path[PATH_MAX]; /* of the object, if in_kernel */
+	struct policy_request request;
 };
 
 __attribute__((format(printf, 2, 3))) static void policy_say(struct taio_policy *policy,
 							     const char *format, ...)
 {
-	char line[400];
+	char line[600];
 	va_list args;
 
 	va_start(args, format);
@@ -48,34 +66,157 @@ static void policy_use(struct taio_policy *policy, struct policy_source *source)
 {
 	policy->source = source;
 	policy->maps = source->maps;
+	policy->generation = source->maps.ctl->generation;
 	policy->ended = 0;
 }
 
-/* Opens what is asked for. @from: the running source or NULL; when it is taken over by the new one
- * it must not be closed, which the caller sees by the maps being the same. */
-static int policy_open_source(struct policy_source **ret_source, const char *text,
-			      struct policy_source *from, char *why, size_t why_size)
+/* The new source runs; the old one may live on in it. */
+static void policy_take(struct taio_policy *policy, struct policy_source *source)
 {
-	const struct taio_native_policy *twin;
-	struct policy_request request;
-	int err;
+	struct policy_source *old = policy->source;
 
-	err = policy_request_parse(&request, text, why, why_size);
+	if (old && old != source)
+		old->ops->close(old);
+	policy_use(policy, source);
+}
+
+/* ---- what is asked for ---- */
+
+/* A name means the same kind of policy as runs now: native beside native, kernel beside kernel. */
+static int policy_plan(const struct taio_policy *policy, const char *text, int force_bpf,
+		       struct policy_plan *ret_plan, char *why, size_t why_size)
+{
+	const struct policy_source *source = policy->source;
+	struct policy_request *request = &ret_plan->request;
+	int err = policy_request_parse(request, text, why, why_size);
+
 	if (err)
 		return err;
-	twin = native_find(request.name);
-	if (!twin)
-		return policy_why(-ENOENT, why, why_size, "%s: no such policy", request.name);
-	return native_open(ret_source, twin, &request, from, why, why_size);
+	ret_plan->twin = native_find(request->name);
+	ret_plan->in_kernel = force_bpf || !ret_plan->twin ||
+			      (source && source->ops->where == TAIO_POLICY_BPF);
+	if (!ret_plan->in_kernel)
+		return 0;
+	if (policy->options.engine_flags & TAIO_NO_BPF)
+		err = policy_why(-EPERM, why, why_size, "%s: this engine may not use BPF",
+				 request->name);
+	else
+		err = object_find(request->name, ret_plan->path, sizeof(ret_plan->path), why,
+				  why_size);
+	if (err && ret_plan->twin && !force_bpf) {
+		ret_plan->in_kernel = 0;
+		err = 0;
+	}
+	return err;
+}
+
+static int policy_run_native(struct taio_policy *policy, const struct taio_native_policy *twin,
+			     const struct policy_request *request, char *why, size_t why_size)
+{
+	struct policy_source *source;
+	int err = native_open(&source, twin, request, policy->source, why, why_size);
+
+	if (!err)
+		policy_take(policy, source);
+	return err;
+}
+
+static int policy_run_object(struct taio_policy *policy, struct policy_object *object, char *why,
+			     size_t why_size)
+{
+	struct policy_source *source;
+	int err = bpf_source_open(&source, object, policy->source, why, why_size);
+
+	if (!err)
+		policy_take(policy, source);
+	return err;
+}
+
+/* The native twin stands in when its object cannot be loaded here. Not for one that was refused:
+ * its author wants to know. @err, @why: what came of loading it. */
+static int policy_stand_in(struct taio_policy *policy, const struct taio_native_policy *twin,
+			   const struct policy_request *request, int err, char *why,
+			   size_t why_size)
+{
+	if (!twin || (err != -EPERM && err != -ENOSYS && err != -ENOMEM && err != -EMFILE))
+		return err;
+	policy_set_reason(policy, why);
+	policy_say(policy, "policy '%s' runs natively: %s", request->name, why);
+	return policy_run_native(policy, twin, request, why, why_size);
+}
+
+static int policy_run(struct taio_policy *policy, const struct policy_plan *plan, int force_bpf,
+		      char *why, size_t why_size)
+{
+	struct policy_object object;
+	int err;
+
+	if (!plan->in_kernel)
+		return policy_run_native(policy, plan->twin, &plan->request, why, why_size);
+	err = object_load(&object, plan->path, &plan->request, bpf_source_reuse(policy->source), 1,
+			  why, why_size);
+	if (!err)
+		return policy_run_object(policy, &object, why, why_size);
+	return policy_stand_in(policy, force_bpf ? NULL : plan->twin, &plan->request, err, why,
+			       why_size);
+}
+
+static int policy_run_text(struct taio_policy *policy, const char *text, int force_bpf, char *why,
+			   size_t why_size)
+{
+	struct policy_plan *plan = malloc(sizeof(*plan));
+	int err;
+
+	if (!plan)
+		return policy_why(-ENOMEM, why, why_size, "no memory");
+	err = policy_plan(policy, text, force_bpf, plan, why, why_size);
+	if (!err)
+		err = policy_run(policy, plan, force_bpf, why, why_size);
+	free(plan);
+	return err;
+}
+
+/* ---- open and close ---- */
+
+static int policy_run_default(struct taio_policy *policy, char *why, size_t why_size)
+{
+	return policy_run_native(policy, native_find(POLICY_DEFAULT), NULL, why, why_size);
+}
+
+/* Nobody asked for a policy here: what the environment says, what the machine has, the default. */
+static int policy_run_usual(struct taio_policy *policy, char *why, size_t why_size)
+{
+	const char *wanted = secure_getenv("TAIO_POLICY");
+	struct policy_source *source;
+	int err;
+
+	if (wanted && *wanted) {
+		err = policy_run_text(policy, wanted, 0, why, why_size);
+		if (!err)
+			return 0;
+		policy_set_reason(policy, why);
+		policy_say(policy, "policy '%s' of $TAIO_POLICY is not used: %s", wanted, why);
+		return policy_run_default(policy, why, why_size);
+	}
+	if (!(policy->options.engine_flags & TAIO_NO_BPF)) {
+		err = machine_open(&source, why, why_size);
+		if (!err) {
+			policy_take(policy, source);
+			return 0;
+		}
+		if (err != -ENOENT) {
+			policy_set_reason(policy, why);
+			policy_say(policy, "the machine-wide policy is not used: %s", why);
+		}
+	}
+	return policy_run_default(policy, why, why_size);
 }
 
 int policy_open(struct taio_policy **ret_policy, const struct policy_options *options, char *why,
 		size_t why_size)
 {
-	const char *wanted = options->name;
-	struct policy_source *source;
 	struct taio_policy *policy;
-	char reason[256];
+	char sentence[512];
 	int err;
 
 	assert(options->log);
@@ -83,34 +224,45 @@ int policy_open(struct taio_policy **ret_policy, const struct policy_options *op
 	if (!policy)
 		return policy_why(-ENOMEM, why, why_size, "no memory");
 	policy->options = *options;
-	if (!wanted)
-		wanted = secure_getenv("TAIO_POLICY");
-	if (!wanted || !*wanted)
-		wanted = POLICY_DEFAULT;
-	err = policy_open_source(&source, wanted, NULL, reason, sizeof(reason));
-	if (err && !options->name) {
-		/* Asked for by the environment only: say so and go on. */
-		policy_set_reason(policy, reason);
-		policy_say(policy, "policy '%s' of $TAIO_POLICY is not used: %s", wanted, reason);
-		err = policy_open_source(&source, POLICY_DEFAULT, NULL, reason, sizeof(reason));
-	}
+	policy->control_fd = options->engine_flags & TAIO_NO_CONTROL ? -2 : -1;
+	if (options->name)
+		err = policy_run_text(policy, options->name, options->force_bpf, sentence,
+				      sizeof(sentence));
+	else
+		err = policy_run_usual(policy, sentence, sizeof(sentence));
 	if (err) {
 		free(policy);
-		return policy_why(err, why, why_size, "%s", reason);
+		return policy_why(err, why, why_size, "%s", sentence);
 	}
-	policy_use(policy, source);
 	*ret_policy = policy;
 	return 0;
+}
+
+static void policy_drop_loading(struct taio_policy *policy)
+{
+	if (!policy->loading)
+		return;
+	loading_join(policy->loading);
+	if (policy->control_fd >= 0)
+		control_reply(policy->control_fd, &policy->loading->peer,
+			      "error overtaken by another change");
+	loading_free(policy->loading);
+	policy->loading = NULL;
 }
 
 void policy_close(struct taio_policy *policy)
 {
 	if (!policy)
 		return;
+	policy_drop_loading(policy);
+	if (policy->control_fd >= 0)
+		close(policy->control_fd);
 	if (policy->source)
 		policy->source->ops->close(policy->source);
 	free(policy);
 }
+
+/* ---- while it runs ---- */
 
 const struct taio_maps *policy_maps(const struct taio_policy *policy)
 {
@@ -119,46 +271,242 @@ const struct taio_maps *policy_maps(const struct taio_policy *policy)
 
 void policy_tick(struct taio_policy *policy, uint64_t now_ns, int urgent)
 {
-	struct taio_maps *maps = &policy->maps;
+	struct policy_source *source = policy->source;
 
-	if (maps->engine)
-		maps->engine->alive_ns = now_ns;
-	if (urgent && maps->ctl->flags & TAIO_POLICY_RANKS)
+	policy->maps.engine->alive_ns = now_ns;
+	if (policy->maps.ctl->flags & TAIO_POLICY_RANKS)
 		urgent = 0; /* its prices are no predictions: everything would be a surprise */
-	if (policy->source->ops->tick(policy->source, now_ns, urgent))
+	if (source->ops->tick(source, now_ns, urgent))
 		policy->ended = 1;
+	policy->maps.engine = source->maps.engine; /* a lost slot is replaced by another */
 }
 
-int policy_poll(struct taio_policy *policy)
+/* Nothing that was measured under the old policy is lost with it. */
+static void policy_drain(struct taio_policy *policy)
 {
-	(void)policy;
-	return 0;
+	policy->source->ops->tick(policy->source, policy_now_ns(), 1);
 }
 
-int policy_fd(struct taio_policy *policy)
+static void policy_changed(struct taio_policy *policy)
 {
-	(void)policy;
-	return -1;
+	static const char *const where[] = { "natively", "in the kernel", "machine-wide" };
+
+	policy->swaps++;
+	policy_say(policy, "policy '%s' runs %s now", policy->source->name,
+		   where[policy->source->ops->where]);
 }
 
 int policy_swap(struct taio_policy *policy, const char *name, int force_bpf, char *why,
 		size_t why_size)
 {
-	struct policy_source *old = policy->source, *source;
+	char before[sizeof(policy->reason)];
 	int err;
 
-	(void)force_bpf;
-	old->ops->tick(old, policy_now_ns(), 1); /* nothing that it measured is lost */
-	err = policy_open_source(&source, name, old, why, why_size);
+	policy_drop_loading(policy);
+	policy_drain(policy);
+	memcpy(before, policy->reason, sizeof(before));
+	policy_set_reason(policy, "");
+	err = policy_run_text(policy, name, force_bpf, why, why_size);
+	if (err) {
+		memcpy(policy->reason, before, sizeof(before));
+		return err;
+	}
+	policy_changed(policy);
+	return 0;
+}
+
+int policy_reject(struct taio_policy *policy, const char *reason)
+{
+	char why[128];
+	int err;
+
+	policy_drop_loading(policy);
+	policy_say(policy, "policy '%s' is replaced by the built-in '%s': %s", policy->source->name,
+		   POLICY_DEFAULT, reason);
+	err = policy_run_default(policy, why, sizeof(why));
 	if (err)
 		return err;
-	if (source != old)
-		old->ops->close(old);
-	policy_use(policy, source);
-	policy_set_reason(policy, "");
+	policy_set_reason(policy, reason);
+	policy->fallbacks++;
 	policy->swaps++;
-	policy_say(policy, "policy '%s' runs now", source->name);
 	return 0;
+}
+
+/* ---- the control socket ---- */
+
+int policy_fd(struct taio_policy *policy)
+{
+	if (policy->control_fd == -1) {
+		policy->control_fd = control_open();
+		if (policy->control_fd < 0)
+			policy->control_fd = -2; /* tried once; the engine works without it */
+	}
+	return policy->control_fd >= 0 ? policy->control_fd : -1;
+}
+
+static void policy_answer_show(struct taio_policy *policy, const struct control_peer *peer)
+{
+	struct taio_policy_info info;
+	char line[512];
+
+	policy_info(policy, &info);
+	snprintf(line, sizeof(line),
+		 "ok name=%s where=%u abi=%u swaps=%llu ticks=%llu samples=%llu fallbacks=%llu "
+		 "reason=%s",
+		 info.name, info.where, info.abi, (unsigned long long)info.swaps,
+		 (unsigned long long)info.ticks, (unsigned long long)info.samples,
+		 (unsigned long long)info.fallbacks, info.reason);
+	control_reply(policy->control_fd, peer, line);
+}
+
+static void policy_answer(struct taio_policy *policy, const struct control_peer *peer, int err,
+			  const char *why)
+{
+	static const char *const where[] = { "natively", "in the kernel", "machine-wide" };
+	char line[600];
+
+	if (err)
+		snprintf(line, sizeof(line), "error %.500s", why);
+	else
+		snprintf(line, sizeof(line), "ok %s runs %s%s%s", policy->source->name,
+			 where[policy->source->ops->where], policy->reason[0] ? ": " : "",
+			 policy->reason);
+	control_reply(policy->control_fd, peer, line);
+}
+
+/* Begins to load an object on a thread; policy_finish() does the rest. Return: 1: on its way; 0: no
+ * thread is to be had or wanted, do it here and now. */
+static int policy_begin(struct taio_policy *policy, const char *text, int force_bpf,
+			const struct control_peer *peer)
+{
+	struct policy_plan *plan;
+	char why[512];
+	int on_its_way = 0;
+
+	if (policy->options.engine_flags & TAIO_NO_WORKERS)
+		return 0;
+	plan = malloc(sizeof(*plan));
+	if (!plan)
+		return 0;
+	if (policy_plan(policy, text, force_bpf, plan, why, sizeof(why)) == 0 && plan->in_kernel)
+		on_its_way = loading_start(&policy->loading, plan->path, &plan->request,
+					   bpf_source_reuse(policy->source), peer,
+					   policy->control_fd) == 0;
+	if (on_its_way)
+		policy->loading->must_bpf = force_bpf;
+	free(plan);
+	return on_its_way;
+}
+
+static int policy_serve_swap(struct taio_policy *policy, const char *text, int force_bpf,
+			     const struct control_peer *peer)
+{
+	char why[512];
+	int err;
+
+	if (policy->loading) {
+		control_reply(policy->control_fd, peer, "error another change is on its way");
+		return 0;
+	}
+	if (policy_begin(policy, text, force_bpf, peer))
+		return 0;
+	err = policy_swap(policy, text, force_bpf, why, sizeof(why));
+	policy_answer(policy, peer, err, why);
+	return err == 0;
+}
+
+static int policy_serve(struct taio_policy *policy)
+{
+	struct control_peer peer;
+	char line[CONTROL_LINE];
+	int changed = 0;
+
+	while (control_receive(policy->control_fd, line, sizeof(line), &peer)) {
+		if (!line[0])
+			continue; /* only a wake-up */
+		if (!strcmp(line, "show"))
+			policy_answer_show(policy, &peer);
+		else if (!strncmp(line, "swap ", 5))
+			changed |= policy_serve_swap(policy, line + 5, 0, &peer);
+		else if (!strncmp(line, "load ", 5))
+			changed |= policy_serve_swap(policy, line + 5, 1, &peer);
+		else
+			control_reply(policy->control_fd, &peer, "error no such request");
+	}
+	return changed;
+}
+
+/* The object is in the kernel, or was refused. */
+static int policy_finish(struct taio_policy *policy)
+{
+	struct policy_loading *job = policy->loading;
+	char before[sizeof(policy->reason)];
+	int err;
+
+	policy->loading = NULL;
+	loading_join(job);
+	policy_drain(policy);
+	memcpy(before, policy->reason, sizeof(before));
+	policy_set_reason(policy, "");
+	err = job->err;
+	if (!err) {
+		err = policy_run_object(policy, &job->object, job->why, sizeof(job->why));
+		object_init(&job->object); /* given away, whatever came of it */
+	} else {
+		err = policy_stand_in(policy, job->must_bpf ? NULL : native_find(job->request.name),
+				      &job->request, err, job->why, sizeof(job->why));
+	}
+	if (err)
+		memcpy(policy->reason, before, sizeof(before));
+	else
+		policy_changed(policy);
+	policy_answer(policy, &job->peer, err, job->why);
+	loading_free(job);
+	return err == 0;
+}
+
+/* ---- what changes by itself ---- */
+
+/* The machine-wide policy is gone: go on with a copy of what it knew. */
+static int policy_leave(struct taio_policy *policy)
+{
+	policy->ended = 0;
+	return policy_reject(policy, policy->maps.ctl->magic == TAIO_CTL_MAGIC
+					     ? "another process took its engine slot"
+					     : "the machine-wide policy was uninstalled") == 0;
+}
+
+/* Somebody put another object onto our maps, with bpftool or `taio policy install`. */
+static int policy_notice(struct taio_policy *policy)
+{
+	struct policy_source *source = policy->source;
+
+	if (policy->maps.ctl->magic != TAIO_CTL_MAGIC)
+		return 0; /* the next tick will tell */
+	memset(source->name, 0, sizeof(source->name));
+	memcpy(source->name, policy->maps.ctl->policy, sizeof(source->name) - 1);
+	source->text[0] = '\0';
+	policy->generation = policy->maps.ctl->generation;
+	policy_set_reason(policy, "");
+	policy_changed(policy);
+	return 1;
+}
+
+int policy_poll(struct taio_policy *policy)
+{
+	int changed = 0;
+
+	if (policy->ended)
+		changed |= policy_leave(policy);
+	if (policy->maps.ctl->generation != policy->generation)
+		changed |= policy_notice(policy);
+	if (policy->control_fd == -1 && ++policy->polls >= POLICY_CONTROL_POLLS)
+		(void)policy_fd(policy);
+	if (policy->control_fd >= 0)
+		changed |= policy_serve(policy);
+	if (policy->loading && loading_is_done(policy->loading))
+		changed |= policy_finish(policy);
+	return changed;
 }
 
 void policy_info(const struct taio_policy *policy, struct taio_policy_info *ret_info)
@@ -166,9 +514,9 @@ void policy_info(const struct taio_policy *policy, struct taio_policy_info *ret_
 	const struct policy_source *source = policy->source;
 
 	memset(ret_info, 0, sizeof(*ret_info));
-	snprintf(ret_info->name, sizeof(ret_info->name), "%s", source->name);
-	snprintf(ret_info->text, sizeof(ret_info->text), "%s", source->text);
-	snprintf(ret_info->reason, sizeof(ret_info->reason), "%s", policy->reason);
+	memcpy(ret_info->name, source->name, sizeof(ret_info->name) - 1);
+	memcpy(ret_info->text, source->text, sizeof(ret_info->text) - 1);
+	memcpy(ret_info->reason, policy->reason, sizeof(ret_info->reason) - 1);
 	ret_info->abi = TAIO_POLICY_ABI;
 	ret_info->where = source->ops->where;
 	ret_info->swaps = policy->swaps;

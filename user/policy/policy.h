@@ -49,8 +49,9 @@ const struct taio_maps *policy_maps(const struct taio_policy *policy);
  * if it sleeps; urgent: BPF_PROG_RUN. A few ns when there is nothing to do. */
 void policy_tick(struct taio_policy *policy, uint64_t now_ns, int urgent);
 
-/* Serves the control socket (taio policy swap from another process). Return: 1 if the policy or
- * its maps changed, else 0. Never sleeps. */
+/* Serves the control socket (taio policy swap from another process) and notices what others did to
+ * the policy. To be called after each policy_tick(). Return: 1 if the policy or its maps changed,
+ * else 0. Never sleeps. */
 int policy_poll(struct taio_policy *policy);
 
 /* Descriptor that polls readable when policy_poll() has something to do; -1: none (yet). The
@@ -60,6 +61,10 @@ int policy_fd(struct taio_policy *policy);
 /* Swaps; see taio_policy_swap(). The running policy stays on failure. */
 int policy_swap(struct taio_policy *policy, const char *name, int force_bpf, char *why,
 		size_t why_size);
+
+/* For the engine's watchdog: goes back to the built-in policy, natively, with a copy of what was
+ * learnt. @reason: one sentence. Return: 0; -ENOMEM: the running policy stays. */
+int policy_reject(struct taio_policy *policy, const char *reason);
 
 void policy_info(const struct taio_policy *policy, struct taio_policy_info *ret_info);
 

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* bpf_find.c: where the object of a policy lies. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy/bpf_object.h"
+
+#ifndef TAIO_LIBDIR
+#define TAIO_LIBDIR "/usr/local/lib/taio"
+#endif
+
+/* The directory of @file with /schedulers behind it. */
+static int find_beside(const char *file, char *ret_directory, size_t size)
+{
+	const char *slash = strrchr(file, '/');
+	int n;
+
+	if (!slash)
+		return -ENOENT;
+	n = snprintf(ret_directory, size, "%.*s/schedulers", (int)(slash - file), file);
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+static int find_environment(unsigned int index, char *ret_directory, size_t size)
+{
+	const char *path = secure_getenv("TAIO_BPF_PATH");
+
+	for (; path && *path; index--) {
+		size_t length = strcspn(path, ":");
+
+		if (index == 0) {
+			if (!length || length >= size)
+				return -EINVAL;
+			memcpy(ret_directory, path, length);
+			ret_directory[length] = '\0';
+			return 0;
+		}
+		path += length + (path[length] == ':');
+	}
+	return -ENOENT;
+}
+
+static unsigned int find_environment_count(void)
+{
+	const char *path = secure_getenv("TAIO_BPF_PATH");
+	unsigned int count = path && *path;
+
+	for (; path && *path; path++)
+		count += *path == ':' && path[1];
+	return count;
+}
+
+int object_place(unsigned int index, char *ret_directory, size_t size)
+{
+	unsigned int named = find_environment_count();
+	char file[PATH_MAX];
+	Dl_info info;
+	ssize_t n;
+
+	ret_directory[0] = '\0';
+	if (index < named) {
+		(void)find_environment(index, ret_directory, size);
+		return 0;
+	}
+	switch (index - named) {
+	case 0:
+		n = readlink("/proc/self/exe", file, sizeof(file) - 1);
+		if (n > 0) {
+			file[n] = '\0';
+			(void)find_beside(file, ret_directory, size);
+		}
+		return 0;
+	case 1:
+		if (dladdr((void *)object_place, &info) && info.dli_fname)
+			(void)find_beside(info.dli_fname, ret_directory, size);
+		return 0;
+	case 2:
+		snprintf(ret_directory, size, "%s/schedulers", TAIO_LIBDIR);
+		return 0;
+	default:
+		return -ENOENT;
+	}
+}
+
+int object_find(const char *name, char *ret_path, size_t path_size, char *why, size_t why_size)
+{
+	char directory[PATH_MAX];
+	size_t length = strlen(name);
+
+	if (strchr(name, '/') || (length > 2 && !strcmp(name + length - 2, ".o"))) {
+		snprintf(ret_path, path_size, "%s", name);
+		if (access(ret_path, R_OK) == 0)
+			return 0;
+		return policy_why(-errno, why, why_size, "%s: %s", name, strerror(errno));
+	}
+	for (unsigned int i = 0; object_place(i, directory, sizeof(directory)) == 0; i++) {
+		int n;
+
+		if (!directory[0])
+			continue;
+		n = snprintf(ret_path, path_size, "%s/%s.bpf.o", directory, name);
+		if (n > 0 && (size_t)n < path_size && access(ret_path, R_OK) == 0)
+			return 0;
+	}
+	return policy_why(-ENOENT, why, why_size,
+			  "%s: no such policy (see `taio policy list`; TAIO_BPF_PATH says where "
+			  "else to look)",
+			  name);
+}
