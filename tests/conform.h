@@ -339,7 +339,7 @@ static inline bool flow_take(struct flow *f, size_t want)
 					: recv(end->peer, room, want, MSG_DONTWAIT);
 	if (n <= 0)
 		return false;
-	if (f->taken + (uint64_t)n > f->len || f->taken + (uint64_t)n > f->total)
+	if (f->taken + (uint64_t)n > f->total)
 		return flow_wrong(f, "%llu bytes arrived, more than there are",
 				  (unsigned long long)(f->taken + (uint64_t)n));
 	if (memcmp(room, f->bytes + f->taken, (size_t)n))
