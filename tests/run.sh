@@ -45,9 +45,16 @@ skips()
 	printf 'skip - %s\n' "$1"
 }
 
+# the first and last lines of a log: causes stand at either end
 show()
 {
-	grep -vE '^\[(RUN |PASS|----)\]( |$)(.*::|  *$|$)' "$1" | sed 's/^/       | /' | tail -n 60
+	grep -vE '^\[(RUN |PASS|----)\]( |$)(.*::|  *$|$)' "$1" | awk '
+	{ line[NR] = $0 }
+	END {
+		for (i = 1; i <= NR; i++)
+			if (i <= 60 || i > NR - 60) print "       | " line[i]
+			else if (i == 61) print "       | ... " NR - 120 " lines"
+	}'
 }
 
 # a fresh $TMPDIR that every user may write to, and after the test a look at what stayed in it

@@ -40,7 +40,7 @@ void plain_fail(int fatal, const char *file, int line, const char *what, const c
 {
 	va_list args;
 
-	fprintf(stderr, "%s:%d: failed: %s ", file, line, what);
+	fprintf(stderr, "%s:%d: failed: %s", file, line, what);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);

@@ -68,11 +68,11 @@ void plain_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 	}                                                                                         \
 	struct plain_suite
 
-/* "" in front, so that a call without a message is a format too */
-#define PLAIN_CHECK(fatal, ok, text, ...)                                            \
-	do {                                                                         \
-		if (!(ok))                                                           \
-			plain_fail(fatal, __FILE__, __LINE__, text, "" __VA_ARGS__); \
+/* " " in front, so that a call without a message is a format too */
+#define PLAIN_CHECK(fatal, ok, text, ...)                                             \
+	do {                                                                          \
+		if (!(ok))                                                            \
+			plain_fail(fatal, __FILE__, __LINE__, text, " " __VA_ARGS__); \
 	} while (0)
 
 #define cr_assert(a, ...)           PLAIN_CHECK(1, a, #a, __VA_ARGS__)
