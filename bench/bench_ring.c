@@ -239,7 +239,7 @@ static int ring_file(const char *directory, int flags, int *ret_direct)
 int main(int argc, char **argv)
 {
 	const bool quick = bench_is_quick(argc, argv);
-	const unsigned int depths[] = { 1, 8, 32 }, rounds = quick ? 7 : 21;
+	const unsigned int depths[] = { 1, 8, 32 }, rounds = quick ? 5 : 15;
 	const char *tmp = getenv("TMPDIR");
 	const char *disk = bench_directory(tmp ? tmp : "/var/tmp");
 	const char *memory_fs = bench_directory("/dev/shm");

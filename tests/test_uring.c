@@ -811,6 +811,21 @@ Test(uring, wait_ends_with_the_time_and_with_a_signal)
 	start = rig_now();
 	cr_assert_eq(rig.dev[0].driver->wait(&rig.dev[0], 20000000), -ETIME);
 	cr_assert_geq(rig_now() - start, 19000000);
+	for (int i = 0; i < 3; i++) { /* long ones are ended by another timer */
+		start = rig_now();
+		cr_assert_eq(rig.dev[0].driver->wait(&rig.dev[0], 60000000), -ETIME);
+		cr_assert_geq(rig_now() - start, 50000000);
+		cr_assert_leq(rig_now() - start, 1000000000);
+	}
+	/* one that is left over from a longer wait does not lengthen a shorter one */
+	start = rig_now();
+	cr_assert_eq(write(fd[1], "x", 1), 1);
+	step = step_copy(end_fd(TAIO_KIND_STREAM, fd[0]), end_memory(got), 10);
+	cr_assert_eq(rig_submit(&rig, RING_URING, &step), TAIO_QUEUED);
+	rig.dev[0].driver->wait(&rig.dev[0], 10000000000);
+	cr_assert_eq(rig_wait(&rig, RING_URING, 5000), &step);
+	cr_assert_eq(rig.dev[0].driver->wait(&rig.dev[0], 70000000), -ETIME);
+	cr_assert_leq(rig_now() - start, 5000000000);
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &timer, NULL);
 	cr_assert_eq(rig.dev[0].driver->wait(&rig.dev[0], 5000000000), -EINTR);

@@ -3,7 +3,8 @@
  * ring.h: the io_uring that the devices uring, direct and zc of one engine share, as those drivers
  * see it. The engine itself needs one thing of it, ring_register_buffers().
  *
- *   ring.c          setting up and taking down, telling, waiting, reaping, cancelling
+ *   ring.c          permission, setting up, sharing, taking down
+ *   ring_queue.c    telling, waiting, reaping, cancelling
  *   ring_plain.c    steps that are one entry of the submission queue
  *   ring_zc.c       steps that are zero-copy sends from memory
  *   ring_flow.c     steps that move bytes from descriptor to descriptor through bounce buffers
@@ -51,8 +52,9 @@
 #define RING_LARGE_BYTES 262144U
 #define RING_LEN_MAX     (1U << 30) /* of one operation; the kernel's own limit is just below 2^31 */
 
-/* user_data of an entry whose completion tells nothing */
+/* user_data of an entry whose completion tells nothing, and of the one that ends a long wait */
 #define RING_NOBODY UINT64_MAX
+#define RING_TIMER  (UINT64_MAX - 1)
 
 enum ring_device {
 	RING_URING,
@@ -122,9 +124,9 @@ struct ring {
 	uint32_t slots;
 	uint8_t has_done;  /* mask of devices with finished steps in done[] */
 	uint8_t continued; /* reap() made entries that the kernel does not know yet */
-	uint8_t cancels;   /* cancellations that the kernel does not know yet, see RING_SPARE */
-	uint8_t quick;     /* what is told is finished at once: see ring_wait() */
-	uint8_t waits;     /* counts them, free running */
+	uint8_t cancels; /* cancellations and timers that the kernel does not know yet, see RING_SPARE */
+	uint8_t quick; /* what is told is finished at once: see ring_wait() */
+	uint8_t waits; /* counts them, free running */
 	uint8_t has_zc, zc_report;
 	struct ring_list done[RING_DEVICES];
 	const struct iovec *fixed; /* registered memory as the kernel knows it */
@@ -135,10 +137,12 @@ struct ring {
 	pthread_t owner;
 	uint32_t users; /* mask of devices */
 	uint32_t setup_flags;
-	uint32_t strays; /* completions of no operation: always 0 */
-	int broken;      /* negative errno: the ring could not be made again */
-	uint8_t moved;   /* it was said that the engine changed its thread */
-	uint64_t clock;  /* counts uses of files */
+	uint32_t strays;                      /* completions of no operation: always 0 */
+	int broken;                           /* negative errno: the ring could not be made again */
+	uint8_t moved;                        /* it was said that the engine changed its thread */
+	uint64_t clock;                       /* counts uses of files */
+	struct __kernel_timespec timer_limit; /* read by the kernel when it is told */
+	uint64_t timer_ns; /* when the timer in the ring ends, by the coarse clock; 0: none */
 
 	struct ring_flow *flows, *free_flow;
 	struct ring_file files[RING_FILES];
@@ -162,15 +166,6 @@ int ring_open(struct taio_device *dev, enum ring_device device);
 /* Ends what the device has in flight and gives the ring back. */
 void ring_close(struct taio_device *dev, enum ring_device device);
 
-int ring_reap(struct ring *ring, enum ring_device device, struct taio_step **done, int max);
-int ring_wait(struct ring *ring, int64_t timeout_ns);
-int ring_tell(struct ring *ring);
-void ring_cancel(struct ring *ring, struct taio_step *step);
-void ring_cancel_op(struct ring *ring, const struct ring_op *op);
-/* The step is finished: it comes out of the next ring_reap() of its device. */
-void ring_finish(struct ring *ring, enum ring_device device, struct taio_step *step);
-/* After ring_finish() outside of a completion: lets the descriptor be readable. */
-void ring_show(struct ring *ring);
 /* The ring belongs to another thread and is idle: make it again here. Return: 0, -errno. */
 int ring_adopt(struct ring *ring);
 
@@ -180,6 +175,20 @@ int ring_adopt(struct ring *ring);
  * Return: 0; -ENOMEM: RLIMIT_MEMLOCK; -EOPNOTSUPP: this kernel cannot (before 5.19).
  */
 int ring_register_buffers(struct taio_host *host);
+
+/* ---- ring_queue.c --------------------------------------------------------------------------- */
+
+/* The hooks of the same names: see taio_driver.h. */
+int ring_reap(struct ring *ring, enum ring_device device, struct taio_step **done, int max);
+int ring_wait(struct ring *ring, int64_t timeout_ns);
+/* Tells the kernel what was prepared. Return: 0, -EINTR. */
+int ring_tell(struct ring *ring);
+void ring_cancel(struct ring *ring, struct taio_step *step);
+void ring_cancel_op(struct ring *ring, const struct ring_op *op);
+/* The step is finished: it comes out of the next ring_reap() of its device. */
+void ring_finish(struct ring *ring, enum ring_device device, struct taio_step *step);
+/* After ring_finish() outside of a completion: lets the descriptor be readable. */
+void ring_show(struct ring *ring);
 
 /* The hooks that are the same in the three drivers, with the device as a constant. */
 #define RING_HOOKS(name, device)                                                          \
