@@ -69,6 +69,9 @@ static __always_inline u32 *core_generation(void)
 	return &taio_generation;
 }
 
+/* A global function is verified by itself, once, whatever it is called with. */
+#define CORE_GLOBAL __noinline
+
 #else /* native */
 
 #include <errno.h>
@@ -105,6 +108,8 @@ static __always_inline u32 *core_generation(void)
 {
 	return &taio_native->generation;
 }
+
+#define CORE_GLOBAL static
 
 #endif
 
@@ -325,10 +330,10 @@ static __always_inline u32 core_account(struct taio_lat *lat, struct taio_dev *d
 	return news;
 }
 
-static long core_drain_sample(u32 index, void *arg)
+/* The sample at position @at of an engine's ring. Return: 0. */
+CORE_GLOBAL int core_learn(u32 number, u32 at, u64 now_ns)
 {
-	struct core_drain *drain = arg;
-	struct taio_engine *engine = core_at_taio_engine(drain->engine);
+	struct taio_engine *engine = core_at_taio_engine(number);
 	struct taio_work *work = core_at_taio_work(0);
 	struct taio_ctl *ctl = core_at_taio_ctl(0);
 	struct taio_route route;
@@ -336,11 +341,10 @@ static long core_drain_sample(u32 index, void *arg)
 	struct taio_lat *lat;
 
 	if (!engine || !work || !ctl)
-		return 1;
-	core_read(&s, engine, drain->tail + index);
+		return 0;
+	core_read(&s, engine, at);
 	lat = core_at_taio_lat((u32)s.cell * TAIO_SLOTS + s.slot);
-	if (!core_is_sane(&s, drain->now_ns) || !lat ||
-	    core_route(&route, s.cell, s.slot, drain->now_ns)) {
+	if (!lat || !core_is_sane(&s, now_ns) || core_route(&route, s.cell, s.slot, now_ns)) {
 		ctl->refused++;
 		return 0;
 	}
@@ -349,6 +353,13 @@ static long core_drain_sample(u32 index, void *arg)
 		taio_hooks.completed(&route, &s);
 	core_mark(work, s.cell, 1U << taio_index(s.slot, TAIO_SLOTS));
 	return 0;
+}
+
+static long core_drain_sample(u32 index, void *arg)
+{
+	struct core_drain *drain = arg;
+
+	return core_learn(drain->engine, drain->tail + index, drain->now_ns);
 }
 
 static __always_inline void core_add_load(struct taio_work *work, const struct taio_engine *engine,
@@ -519,39 +530,48 @@ static __always_inline u64 core_idle_ns(const struct taio_price *price,
 	return (u64)price->cost[0][slot][0] * (scale ? scale : TAIO_SCALE_ONE) / TAIO_SCALE_ONE;
 }
 
+/* Makes the prices of a candidate, if it has none or if @renew is set.
+ * Return: what it costs now when idle, ns; 0: it has no price. */
+CORE_GLOBAL u64 core_price_route(u32 cell, u32 slot, u32 renew, u64 now_ns)
+{
+	struct taio_price *price = core_at_taio_price(cell);
+	struct core_offer offer;
+
+	slot = taio_index(slot, TAIO_SLOTS);
+	if (!price || core_route(&offer.route, cell, slot, now_ns))
+		return 0;
+	if (renew || !price->cost[0][slot][0])
+		core_make_prices(&offer);
+	return core_idle_ns(price, &offer.route);
+}
+
 static long core_price_slot(u32 slot, void *arg)
 {
 	struct core_pricing *pricing = arg;
-	struct taio_price *price = core_at_taio_price(pricing->cell);
-	struct core_offer offer;
 	u64 own_ns;
 
-	slot = taio_index(slot, TAIO_SLOTS);
-	if (!price)
-		return 1;
-	if (core_route(&offer.route, pricing->cell, slot, pricing->now_ns))
-		return 0;
-	if ((pricing->slots >> slot & 1) || !price->cost[0][slot][0])
-		core_make_prices(&offer);
-	own_ns = core_idle_ns(price, &offer.route);
+	own_ns = core_price_route(pricing->cell, slot, pricing->slots >> slot & 1, pricing->now_ns);
 	if (own_ns && own_ns < pricing->best_ns)
 		pricing->best_ns = own_ns;
 	return 0;
 }
 
+CORE_GLOBAL u32 core_may_probe(u32 cell, u32 slot, u64 best_ns, u64 now_ns)
+{
+	struct taio_price *price = core_at_taio_price(cell);
+	struct taio_route route;
+
+	if (!price || !taio_hooks.probe || core_route(&route, cell, slot, now_ns))
+		return 0;
+	return taio_hooks.probe(&route, core_idle_ns(price, &route), best_ns) ? 1 : 0;
+}
+
 static long core_probe_slot(u32 slot, void *arg)
 {
 	struct core_pricing *pricing = arg;
-	struct taio_price *price = core_at_taio_price(pricing->cell);
-	struct taio_route route;
 
-	slot = taio_index(slot, TAIO_SLOTS);
-	if (!price)
-		return 1;
-	if (core_route(&route, pricing->cell, slot, pricing->now_ns))
-		return 0;
-	if (taio_hooks.probe(&route, core_idle_ns(price, &route), pricing->best_ns))
-		pricing->probe |= 1U << slot;
+	pricing->probe |= core_may_probe(pricing->cell, slot, pricing->best_ns, pricing->now_ns)
+			  << (slot & (TAIO_SLOTS - 1));
 	return 0;
 }
 
