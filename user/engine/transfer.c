@@ -430,6 +430,8 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 		r->parked = NULL;
 		if (transfer_issue(e, r, step) == ENGINE_FAILED)
 			return ENGINE_FAILED;
+		if (r->state != REQUEST_READY || (r->traits & REQUEST_QUEUED))
+			return ENGINE_PARKED;
 	}
 	while (!r->parked && r->outstanding < depth) {
 		struct taio_step *step;
@@ -490,7 +492,8 @@ enum engine_next transfer_done(struct taio *e, struct request *r, struct taio_st
 
 	if (next == ENGINE_AGAIN)
 		next = transfer_issue(e, r, step);
-	if (next == ENGINE_FAILED || r->state == REQUEST_WAIT_FD || r->state == REQUEST_WAIT_ROOM)
+	/* Parked for its descriptor, which may have become ready at once: its turn will come. */
+	if (next == ENGINE_FAILED || r->state != REQUEST_READY || (r->traits & REQUEST_QUEUED))
 		return next;
 	return transfer_advance(e, r);
 }
