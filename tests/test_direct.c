@@ -128,7 +128,7 @@ Test(direct, end_of_the_file_shortens_an_aligned_read)
 Test(direct, copies_files_with_a_part_of_a_block_at_the_end, .timeout = 60)
 {
 	struct rig rig;
-	const uint64_t lengths[] = { 65536,  65537,   66000,   262144,  262145,       266240,
+	const uint64_t lengths[] = { 65536,  65537,   66000,   524288,  524289,       528384,
 				     524288, 1048575, 3000000, 4194304, 4194304 + 511 };
 	uint8_t *data = bytes_new(5 * MIB, 7);
 	int from;

@@ -97,7 +97,7 @@ Test(uring, copies_files_of_every_length_around_the_chunk)
 {
 	struct rig rig;
 	const uint64_t lengths[] = { 1,      4095,   4096,   4097,   32767,   32768,   32769,
-				     262143, 262144, 262145, 786432, 1048576, 1200001, 2000000 };
+				     524287, 524288, 524289, 786432, 1048576, 1200001, 2000000 };
 	uint8_t *data = bytes_new(2 * MIB, 6);
 	int from;
 

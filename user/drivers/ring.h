@@ -49,7 +49,7 @@
 #define RING_SLABS       16   /* of RING_SLAB_BYTES: bounce buffers */
 #define RING_SLAB_BYTES  (2UL << 20)
 #define RING_SMALL_BYTES 32768U
-#define RING_LARGE_BYTES 262144U
+#define RING_LARGE_BYTES 524288U
 #define RING_LEN_MAX     (1U << 30) /* of one operation; the kernel's own limit is just below 2^31 */
 
 /* user_data of an entry whose completion tells nothing, and of the one that ends a long wait */
