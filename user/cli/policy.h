@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* policy.h: the parts of `taio policy`; policy.c finds the right one. */
+#ifndef TAIO_CLI_POLICY_H
+#define TAIO_CLI_POLICY_H
+
+struct policy_args {
+	int json;
+	unsigned int pid; /* --engine; 0: all */
+	int count;        /* words behind the subcommand */
+	char **word;
+};
+
+/* Each returns an exit status. */
+int policy_cmd_list(const struct policy_args *args);
+int policy_cmd_show(const struct policy_args *args);
+int policy_cmd_swap(const struct policy_args *args);
+int policy_cmd_load(const struct policy_args *args);
+int policy_cmd_check(const struct policy_args *args);
+int policy_cmd_install(const struct policy_args *args);
+int policy_cmd_uninstall(const struct policy_args *args);
+
+/* "natively", "in the kernel", "machine-wide" */
+const char *policy_where(unsigned int where);
+
+#endif /* TAIO_CLI_POLICY_H */
