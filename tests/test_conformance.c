@@ -161,6 +161,9 @@ static void driver_all(const char *name)
 
 	world_open(&w);
 	dev = world_device(&w, name);
+	if (dev && (dev->driver->flags & TAIO_DRIVER_CONTROL))
+		for (const struct taio_capability *cap = dev->driver->caps; cap->op; cap++)
+			cr_assert_neq(cap->op, TAIO_OP_COPY, "%s is for control steps", name);
 	for (uint8_t from = TAIO_KIND_MEM; dev && from < TAIO_KIND_COUNT; from++)
 		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++)
 			if (flow_capability(dev, from, to))
