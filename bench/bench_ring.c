@@ -35,7 +35,6 @@ struct work {
 	const struct place *place;
 	unsigned int depth, ops;
 	uint64_t state;
-	uint8_t *memory;
 };
 
 struct cost {
@@ -46,6 +45,7 @@ static struct taio_host host;
 static struct taio_device devices[TAIO_DRIVER_COUNT];
 static struct io_uring bare;
 static struct taio_step steps[DEPTH_MAX];
+static uint8_t *memory; /* DEPTH_MAX blocks */
 
 static uint64_t ring_random_offset(struct work *work)
 {
@@ -78,8 +78,8 @@ static void bare_start(struct work *work, unsigned int slot)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&bare);
 
-	io_uring_prep_read(sqe, work->place->bare_fd, work->memory + slot * BLOCK,
-			   work->place->block, ring_random_offset(work));
+	io_uring_prep_read(sqe, work->place->bare_fd, memory + slot * BLOCK, work->place->block,
+			   ring_random_offset(work));
 	sqe->user_data = slot;
 }
 
@@ -157,7 +157,7 @@ static void driver_run(struct work *work)
 		step->from.fd = work->place->fd;
 		step->to.kind = TAIO_KIND_MEM;
 		step->to.fixed = step->from.fixed = -1;
-		step->to.ptr = work->memory + issued * BLOCK;
+		step->to.ptr = memory + issued * BLOCK;
 		driver_start(work, device, step);
 	}
 	while (done < work->ops) {
@@ -190,12 +190,9 @@ static void ring_time(struct work *work, void (*run)(struct work *), struct cost
 	bench_add(&cost->cpu_ns, (double)(ring_cpu_ns() - cpu) / work->ops);
 }
 
-static void ring_compare(const struct place *place, unsigned int depth, unsigned int rounds,
-			 uint8_t *memory)
+static void ring_compare(const struct place *place, unsigned int depth, unsigned int rounds)
 {
-	struct work work = {
-		.place = place, .depth = depth, .state = 88172645463325252ULL, .memory = memory
-	};
+	struct work work = { .place = place, .depth = depth, .state = 88172645463325252ULL };
 	struct cost us, they;
 	struct bench_series ratio, cpu_ratio;
 
@@ -243,10 +240,10 @@ int main(int argc, char **argv)
 	const char *tmp = getenv("TMPDIR");
 	const char *disk = bench_directory(tmp ? tmp : "/var/tmp");
 	const char *memory_fs = bench_directory("/dev/shm");
-	uint8_t *memory = aligned_alloc(BLOCK, DEPTH_MAX * BLOCK);
 	int direct = -1, cached, shm, null;
 	struct place places[4];
 
+	memory = aligned_alloc(BLOCK, DEPTH_MAX * BLOCK);
 	if (!memory)
 		bench_die("memory");
 	memset(memory, 1, DEPTH_MAX * BLOCK);
@@ -268,7 +265,7 @@ int main(int argc, char **argv)
 				    FILE_BYTES / BLOCK, BLOCK,  500 };
 	for (unsigned int p = 0; p < (direct >= 0 ? 4 : 3); p++)
 		for (unsigned int d = 0; d < 3; d++)
-			ring_compare(&places[p], depths[d], rounds, memory);
+			ring_compare(&places[p], depths[d], rounds);
 	if (direct < 0)
 		fprintf(stderr, "bench_ring: %s has no O_DIRECT, its rows are left out\n", disk);
 	for (int i = 0; i < TAIO_DRIVER_COUNT; i++)

@@ -28,20 +28,18 @@ static pthread_mutex_t rings_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- permission ------------------------------------------------------------------------------ */
 
+/* kernel.io_uring_disabled: 0, 1 or 2; 0 also where there is no such thing (before 6.6). */
 static int ring_sysctl(void)
 {
-	char text[16];
-	ssize_t n;
+	char digit = '0';
 	int fd = open("/proc/sys/kernel/io_uring_disabled", O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return 0;
-	n = read(fd, text, sizeof(text) - 1);
+	if (read(fd, &digit, 1) != 1)
+		digit = '0';
 	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	return atoi(text);
+	return digit - '0';
 }
 
 static int ring_refused(struct taio_device *dev, int error)

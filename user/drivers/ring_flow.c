@@ -80,6 +80,7 @@ void ring_flows_close(struct ring *ring)
 
 static struct flow_chunk *flow_chunk(struct ring_flow *flow, uint32_t number)
 {
+	assert(flow->depth > 0);
 	return &flow->chunk[number % flow->depth];
 }
 
