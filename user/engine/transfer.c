@@ -348,6 +348,16 @@ static enum engine_next transfer_park(struct taio *e, struct request *r, struct 
 	return ENGINE_PARKED;
 }
 
+/* A file without a size that is empty indeed: where devices are pinned that cannot know, no byte
+ * is carried by another. */
+static bool transfer_is_empty(const struct request *r, const struct taio_step *step)
+{
+	char byte;
+
+	return (r->traits & REQUEST_ONLY_RW) && step->from.kind == TAIO_KIND_FILE &&
+	       pread(step->from.fd, &byte, 1, (off_t)step->from.offset) == 0;
+}
+
 /* Starts a segment, and again what is left of it, until a device keeps it or it is over. */
 static enum engine_next transfer_issue(struct taio *e, struct request *r, struct taio_step *step)
 {
@@ -366,6 +376,10 @@ static enum engine_next transfer_issue(struct taio *e, struct request *r, struct
 		case ROUTE_FULL:
 			return transfer_park(e, r, step);
 		case ROUTE_NONE:
+			if (transfer_is_empty(r, step)) {
+				step->result = 0;
+				return transfer_result(e, r, step);
+			}
 			break;
 		}
 		step->result = first_error ? first_error : -EOPNOTSUPP;
