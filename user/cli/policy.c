@@ -112,15 +112,19 @@ static void policy_change_machine(struct policy_change *change)
 }
 
 /* The words as one line; a file by its full name, since engines live in other directories. */
-static int policy_line(const struct policy_args *args, char *ret_text, size_t size)
+static int policy_line(const struct policy_args *args, int force_bpf, char *ret_text, size_t size)
 {
 	const char *name = args->word[0];
-	char path[PATH_MAX];
+	char found[PATH_MAX], path[PATH_MAX], why[600];
 	size_t used, length = strlen(name);
 
-	if (strchr(name, '/') || (length > 2 && strcmp(name + length - 2, ".o") == 0)) {
-		if (realpath(name, path) == NULL) {
-			cli_error("%s: %s", name, strerror(errno));
+	if (force_bpf || strchr(name, '/') || (length > 2 && !strcmp(name + length - 2, ".o"))) {
+		if (admin_find(name, found, sizeof(found), why, sizeof(why))) {
+			cli_error("%s", why);
+			return -1;
+		}
+		if (realpath(found, path) == NULL) {
+			cli_error("%s: %s", found, strerror(errno));
 			return -1;
 		}
 		name = path;
@@ -146,7 +150,7 @@ static int policy_change(const struct policy_args *args, int force_bpf)
 	int rc;
 
 	change.out.fd = STDOUT_FILENO;
-	if (policy_line(args, change.text, sizeof(change.text)))
+	if (policy_line(args, force_bpf, change.text, sizeof(change.text)))
 		return CLI_FAILED;
 	policy_change_machine(&change);
 	rc = admin_engines(policy_change_engine, &change);

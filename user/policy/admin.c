@@ -165,6 +165,11 @@ int admin_check(const char *name, struct admin_policy *ret_policy, char *why, si
 	return err;
 }
 
+int admin_find(const char *name, char *ret_path, size_t size, char *why, size_t why_size)
+{
+	return object_find(name, ret_path, size, why, why_size);
+}
+
 /* ---- engines ---- */
 
 static void admin_command(unsigned int pid, char *ret_command, size_t size)

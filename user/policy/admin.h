@@ -39,6 +39,9 @@ int admin_list(void (*each)(void *arg, const struct admin_policy *policy), void 
  * with a sentence in @why. */
 int admin_check(const char *name, struct admin_policy *ret_policy, char *why, size_t why_size);
 
+/* The file of a policy, as admin_check() would find it. Return: 0; -ENOENT, ... with a sentence. */
+int admin_find(const char *name, char *ret_path, size_t size, char *why, size_t why_size);
+
 /* An engine of some process. */
 struct admin_engine {
 	unsigned int pid, number; /* number: of the engine in its process */

@@ -13,15 +13,15 @@
 #define TAIO_LIBDIR "/usr/local/lib/taio"
 #endif
 
-/* The directory of @file with /schedulers behind it. */
-static int find_beside(const char *file, char *ret_directory, size_t size)
+/* The directory of @file with @more behind it. */
+static int find_beside(const char *file, const char *more, char *ret_directory, size_t size)
 {
 	const char *slash = strrchr(file, '/');
 	int n;
 
 	if (!slash)
 		return -ENOENT;
-	n = snprintf(ret_directory, size, "%.*s/schedulers", (int)(slash - file), file);
+	n = snprintf(ret_directory, size, "%.*s%s", (int)(slash - file), file, more);
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
@@ -67,18 +67,20 @@ int object_place(unsigned int index, char *ret_directory, size_t size)
 		return 0;
 	}
 	switch (index - named) {
-	case 0:
+	case 0: /* beside the command */
+	case 1: /* or above it, as for tests and examples in a build tree */
 		n = readlink("/proc/self/exe", file, sizeof(file) - 1);
 		if (n > 0) {
 			file[n] = '\0';
-			(void)find_beside(file, ret_directory, size);
+			(void)find_beside(file, index == named ? "/schedulers" : "/../schedulers",
+					  ret_directory, size);
 		}
 		return 0;
-	case 1:
+	case 2: /* beside the library */
 		if (dladdr((void *)object_place, &info) && info.dli_fname)
-			(void)find_beside(info.dli_fname, ret_directory, size);
+			(void)find_beside(info.dli_fname, "/schedulers", ret_directory, size);
 		return 0;
-	case 2:
+	case 3: /* where it was installed */
 		snprintf(ret_directory, size, "%s/schedulers", TAIO_LIBDIR);
 		return 0;
 	default:

@@ -312,6 +312,25 @@ static int object_line_is_noise(const char *line, size_t length)
 	return 0;
 }
 
+/* Newer kernels name the source of what they look at: "; text @ file.c:12". */
+static void object_add_place(const char *log, const char *before, char *line, size_t size)
+{
+	const char *end = before, *at = NULL;
+
+	while (end > log && !at) {
+		const char *start = end - 1;
+
+		while (start > log && start[-1] != '\n')
+			start--;
+		if (start[0] == ';')
+			at = memmem(start, (size_t)(end - start), " @ ", 3);
+		end = start;
+	}
+	if (at)
+		snprintf(line + strlen(line), size - strlen(line), " (%.*s)",
+			 (int)strcspn(at + 3, "\n"), at + 3);
+}
+
 static void object_decisive_line(const char *log, char *ret_line, size_t size)
 {
 	const char *end = log + strlen(log);
@@ -324,6 +343,7 @@ static void object_decisive_line(const char *log, char *ret_line, size_t size)
 			start--;
 		if (!object_line_is_noise(start, (size_t)(end - start))) {
 			snprintf(ret_line, size, "%.*s", (int)(end - start), start);
+			object_add_place(log, start, ret_line, size);
 			return;
 		}
 		end = start > log ? start - 1 : log;
