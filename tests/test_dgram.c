@@ -796,9 +796,7 @@ Test(dgram, segments_are_not_for_unix_sockets_nor_for_too_large_a_unit)
 	close_pair(a, b);
 	step = send_step(-1, "", 200000, 65507);
 	cr_assert_eq(taio_driver_gso.fits(&gso, &step), 0);
-	step = send_step(-1, "", 1472, 1472);
-	cr_assert_eq(taio_driver_gso.fits(&gso, &step), 0, "one datagram needs no joining");
-	step = send_step(-1, "", 1473, 1472);
+	step = send_step(-1, "", 100, 1472); /* the rest of a step that was begun with it */
 	cr_assert_neq(taio_driver_gso.fits(&gso, &step), 0);
 	step = receive_step(-1, NULL, 1 << 20);
 	cr_assert_neq(taio_driver_gso.fits(&gso, &step), 0);

@@ -60,17 +60,14 @@ static size_t gso_packet_bytes(size_t unit)
 }
 
 /*
- * Sending: two datagrams at least, or there is nothing to join. Receiving: UDP_GRO stays set on the
- * socket and would surprise a caller who reads from it later, so only on the engine's own.
+ * Sending: not where a packet holds one datagram only. Receiving: UDP_GRO stays set on the socket and
+ * would surprise a caller who reads from it later, so only on the engine's own.
  */
 static int gso_fits(struct taio_device *dev, const struct taio_step *step)
 {
 	(void)dev;
-	if (step->to.kind == TAIO_KIND_DGRAM) {
-		const size_t unit = netops_unit(&step->to);
-
-		return step->len > unit && unit <= PACKET_MAX / 2;
-	}
+	if (step->to.kind == TAIO_KIND_DGRAM)
+		return netops_unit(&step->to) <= PACKET_MAX / 2;
 	return (step->from.flags & TAIO_END_OWNED) && step->len >= RECEIVE_MIN;
 }
 
@@ -165,20 +162,17 @@ static const struct taio_capability gso_caps[] = {
 	{ .op = TAIO_OP_COPY,
 	  .from = TAIO_K(MEM) | TAIO_K(ZERO),
 	  .to = TAIO_K(DGRAM),
-	  .min = 2,
 	  .base_ns = 2500,
 	  .ps_per_byte = 110 },
 	{ .op = TAIO_OP_COPY,
 	  .from = TAIO_K(FILE),
 	  .to = TAIO_K(DGRAM),
 	  .flags = TAIO_CAP_BLOCKING,
-	  .min = 2,
 	  .base_ns = 3500,
 	  .ps_per_byte = 200 },
 	{ .op = TAIO_OP_COPY,
 	  .from = TAIO_K(STREAM) | TAIO_K(PIPE),
 	  .to = TAIO_K(DGRAM),
-	  .min = 2,
 	  .base_ns = 4500,
 	  .ps_per_byte = 300 },
 	{ .op = TAIO_OP_COPY,
