@@ -286,7 +286,7 @@ row "file to TCP (nc -l)" "$bytes" "$(median tcp)" "$(median tcp_sendfile)" "sen
 row "TCP (nc) to file" "$bytes" "$(median back)" 0 ""
 say "  ${dim}medians of $rounds, whole processes, alternating; speed: how many times faster taio is${off}"
 say
-say "${bold}  copy     step        device            runs        bytes        speed  why${off}"
+say "${bold}  copy  step        device               runs        bytes         speed  why${off}"
 grep -o '^[a-z]*\|{"step":"[^}]*' events | awk '
 	/^[a-z]/ { kind = $1; next }
 	{
@@ -296,21 +296,49 @@ grep -o '^[a-z]*\|{"step":"[^}]*' events | awk '
 			value[pair[1]] = pair[2]
 		}
 		# beginnings and ends of requests are alike: they stand together
-		key = sprintf("%-8s %-11s %-16s|%s", value["bytes"] ? kind : "all", value["step"],
-			value["device"], value["why"])
+		step = (value["step"] ~ /^(transfer|file)$/ ? kind : "all") "|" value["step"]
+		key = step "|" value["device"]
 		runs[key] += value["count"]
 		bytes[key] += value["bytes"]
+		total[step] += value["bytes"]
 		ns[key] += value["ns"]
+		reason[key "|" value["why"]] += value["count"]
+	}
+	function put(kind, step, device, runs, bytes, ns, why,   speed) {
+		speed = bytes ? sprintf("%8.2f GiB/s", bytes / ns * 1e9 / 2^30) \
+			: runs ? sprintf("%8.1f us", ns / runs / 1000) : ""
+		printf "  %-5s %-11s %-16s %8d %12s %14s  %s\n", kind, step, device, runs,
+			bytes ? sprintf("%8.1f MiB", bytes / 2^20) : "", speed, why
 	}
 	END {
 		for (key in runs) {
 			split(key, part, "|")
-			speed = bytes[key] ? sprintf("%6.2f GiB/s", bytes[key] / ns[key] * 1e9 / 2^30) \
-				: sprintf("%6.1f us/run", ns[key] / runs[key] / 1000)
-			moved = bytes[key] ? sprintf("%8.1f MiB", bytes[key] / 2^20) : ""
-			printf "  %s %6d %12s %12s  %s\n", part[1], runs[key], moved, speed, part[2]
+			step = part[1] "|" part[2]
+			# what carried less than a tenth is told in one line
+			if (total[step] && bytes[key] * 10 < total[step]) {
+				rest_runs[step] += runs[key]
+				rest_bytes[step] += bytes[key]
+				rest_ns[step] += ns[key]
+				rest[step]++
+				continue
+			}
+			why = ""
+			if (reason[key "|probe"])
+				why = sprintf("cheapest (%d to learn the price)", reason[key "|probe"])
+			else if (reason[key "|price"])
+				why = "cheapest"
+			else if (reason[key "|only one"])
+				why = "the only one"
+			else if (reason[key "|retry"])
+				why = "another one failed"
+			put(part[1], part[2], part[3], runs[key], bytes[key], ns[key], why)
 		}
-	}' | sort
+		for (step in rest) {
+			split(step, part, "|")
+			put(part[1], part[2], "~" rest[step] " others", rest_runs[step],
+				rest_bytes[step], rest_ns[step], "cheapest at that moment, or to learn")
+		}
+	}' | sort | sed 's/~/ /'
 say
 say "  The policy was swapped from tab to jsq $swap_ms ms into a copy of $whole_ms ms; it went on," \
 	"and its bytes are right."

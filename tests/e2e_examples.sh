@@ -126,25 +126,25 @@ if command -v curl > /dev/null; then
 	server=$!
 	children+=("$server")
 	for ((i = 0; i < 100; i++)); do
-		curl -s -o small "http://127.0.0.1:$port/small" && break
+		curl -s -m 20 -o small "http://127.0.0.1:$port/small" && break
 		sleep 0.05
 	done
 	url=http://127.0.0.1:$port
 	is "serve: a small file" cmp -s www/small small
-	curl -s -o got "$url/file"
+	curl -s -m 20 -o got "$url/file"
 	is "serve: a large file" cmp -s file got
-	curl -s -o got "$url/sub/other?x=1"
+	curl -s -m 20 -o got "$url/sub/other?x=1"
 	is "serve: below a directory" cmp -s file got
-	curl -s -o got "$url/empty"
+	curl -s -m 20 -o got "$url/empty"
 	status=$?
 	is "serve: an empty file" test $status = 0 -a ! -s got
 	is "serve: what is not there is 404" \
-		test "$(curl -s -o got -w '%{http_code}' "$url/nothing")" = 404
+		test "$(curl -s -m 20 -o got -w '%{http_code}' "$url/nothing")" = 404
 	is "serve: nothing outside of the directory" \
-		test "$(curl -s -o got -w '%{http_code}' --path-as-is "$url/../file")" = 403
-	is "serve: only GET" test "$(curl -s -o got -w '%{http_code}' -X PUT "$url/file")" = 405
+		test "$(curl -s -m 20 -o got -w '%{http_code}' --path-as-is "$url/../file")" = 403
+	is "serve: only GET" test "$(curl -s -m 20 -o got -w '%{http_code}' -X PUT "$url/file")" = 405
 	for i in {1..40}; do
-		curl -s -o "many.$i" "$url/file" &
+		curl -s -m 20 -o "many.$i" "$url/file" &
 		getters[i]=$!
 	done
 	wait "${getters[@]}"
@@ -154,11 +154,11 @@ if command -v curl > /dev/null; then
 	done
 	is "serve: 40 at a time (right: $good)" test "$good" = 40
 	curl -s --limit-rate 1M -m 1 -o got "$url/file"
-	curl -s -o got "$url/small"
+	curl -s -m 20 -o got "$url/small"
 	is "serve: goes on after a client that went away" cmp -s www/small got
 	descriptors=$(ls "/proc/$server/fd" | wc -l)
 	for i in {1..20}; do
-		curl -s -o got "$url/file"
+		curl -s -m 20 -o got "$url/file"
 	done
 	is "serve: no descriptor is left over" \
 		test "$(ls "/proc/$server/fd" | wc -l)" -le "$descriptors"

@@ -227,9 +227,7 @@ static uint64_t devices_of_pair(const struct devices *d, const char *pair)
 
 static void devices_print_pairs(struct devices *d)
 {
-	static const char kind[][8] = {
-		"memory", "file", "stream", "dgram", "pipe", "null", "zero"
-	};
+	static const char kind[][8] = { "mem", "file", "stream", "dgram", "pipe", "null", "zero" };
 	char names[DEVICES_MAX * 17];
 	char pair[20];
 	struct table table;
