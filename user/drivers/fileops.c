@@ -22,8 +22,9 @@
 #include "taio.h"
 
 #define FILEOPS_ACL       "system.posix_acl_access"
-#define FILEOPS_ACL_BYTES 1024 /* about 120 entries */
-#define FILEOPS_MODE      0777 /* what cp(1) takes over into a new file */
+#define FILEOPS_ACL_BYTES 1024          /* about 120 entries */
+#define FILEOPS_AHEAD     (1024 * 1024) /* from here on reading further ahead pays for the call */
+#define FILEOPS_MODE      0777          /* what cp(1) takes over into a new file */
 
 int fileops_fail(struct taio_file *file, unsigned int step, int error)
 {
@@ -124,6 +125,8 @@ int fileops_opened_from(struct taio_file *file, int fd)
 	if (S_ISREG(st.st_mode)) {
 		file->from_fs = (uint8_t)fileops_fs_of(fd, st.st_dev);
 		file->size = (uint64_t)st.st_size;
+		if (file->size >= FILEOPS_AHEAD && file->from_fs != TAIO_FS_TMPFS)
+			(void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	} else if (S_ISBLK(st.st_mode)) {
 		file->from_fs = TAIO_FS_OTHER;
 		if (ioctl(fd, BLKGETSIZE64, &file->size) < 0) {
