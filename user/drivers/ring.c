@@ -146,6 +146,7 @@ static int ring_setup(struct ring *ring)
 	ring->head = *ring->uring.cq.khead;
 	ring->timer_ns = 0;
 	ring->zc_report = (params.features & IORING_FEAT_REG_REG_RING) != 0;
+	ring_signal_descriptor(ring);
 	return 0;
 }
 
@@ -165,6 +166,8 @@ static void ring_destroy(struct ring *ring)
 		return;
 	if (ring->uring.ring_fd >= 0)
 		io_uring_queue_exit(&ring->uring);
+	if (ring->event_fd >= 0)
+		close(ring->event_fd);
 	ring_flows_close(ring);
 	ring_buffers_close(ring);
 	free(ring->ops);
@@ -180,6 +183,7 @@ static int ring_make(struct taio_host *host, struct ring **ret_ring)
 		return rc;
 	ring->host = host;
 	ring->uring.ring_fd = -1;
+	ring->event_fd = -1;
 	ring->slots = ring_entries(host) - RING_SPARE;
 	ring->ops = calloc(ring->slots, sizeof(*ring->ops));
 	if (!ring->ops)

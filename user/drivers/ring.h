@@ -137,10 +137,11 @@ struct ring {
 	pthread_t owner;
 	uint32_t users; /* mask of devices */
 	uint32_t setup_flags;
-	uint32_t strays;                      /* completions of no operation: always 0 */
-	int broken;                           /* negative errno: the ring could not be made again */
-	uint8_t moved;                        /* it was said that the engine changed its thread */
-	uint64_t clock;                       /* counts uses of files */
+	uint32_t strays; /* completions of no operation: always 0 */
+	int broken;      /* negative errno: the ring could not be made again */
+	int event_fd;    /* -1 until somebody wants to poll: ring_descriptor() */
+	uint8_t moved;   /* it was said that the engine changed its thread */
+	uint64_t clock;  /* counts uses of files */
 	struct __kernel_timespec timer_limit; /* read by the kernel when it is told */
 	uint64_t timer_ns; /* when the timer in the ring ends, by the coarse clock; 0: none */
 
@@ -181,6 +182,10 @@ int ring_register_buffers(struct taio_host *host);
 /* The hooks of the same names: see taio_driver.h. */
 int ring_reap(struct ring *ring, enum ring_device device, struct taio_step **done, int max);
 int ring_wait(struct ring *ring, int64_t timeout_ns);
+/* The descriptor that polls readable when ring_reap() has something. */
+int ring_descriptor(struct ring *ring);
+/* Lets a new ring signal it, too. */
+void ring_signal_descriptor(struct ring *ring);
 /* Tells the kernel what was prepared. Return: 0, -EINTR. */
 int ring_tell(struct ring *ring);
 void ring_cancel(struct ring *ring, struct taio_step *step);
@@ -206,7 +211,7 @@ void ring_show(struct ring *ring);
 	}                                                                                 \
 	static int name##_fd(struct taio_device *dev)                                     \
 	{                                                                                 \
-		return ((struct ring *)dev->priv)->uring.ring_fd;                         \
+		return ring_descriptor(dev->priv);                                        \
 	}                                                                                 \
 	static int name##_wait(struct taio_device *dev, int64_t timeout_ns)               \
 	{                                                                                 \

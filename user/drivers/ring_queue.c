@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <signal.h>
 #include <time.h>
 
@@ -54,6 +55,38 @@ static inline void ring_told(struct ring *ring)
 void ring_show(struct ring *ring)
 {
 	io_uring_smp_store_release(ring->uring.cq.khead, ring->head - (ring->has_done != 0));
+	if (ring->has_done && ring->event_fd >= 0)
+		(void)eventfd_write(ring->event_fd, 1);
+}
+
+/*
+ * With deferred task work the kernel does not wake those who poll the ring itself when work comes
+ * in for it (seen on 6.18: a send that waited for its socket was ready and nobody was told), but it
+ * does signal an event descriptor. So that is what is polled; whoever only waits in the ring never
+ * pays for it.
+ */
+void ring_signal_descriptor(struct ring *ring)
+{
+	if (ring->event_fd >= 0 && io_uring_register_eventfd(&ring->uring, ring->event_fd) == 0)
+		(void)eventfd_write(ring->event_fd, 1); /* what happened before counts, too */
+}
+
+int ring_descriptor(struct ring *ring)
+{
+	if (ring->event_fd < 0) {
+		ring->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		ring_signal_descriptor(ring);
+	}
+	return ring->event_fd >= 0 ? ring->event_fd : ring->uring.ring_fd;
+}
+
+/* Before looking for completions: a signal that comes from now on is not lost. */
+static void ring_hear(struct ring *ring)
+{
+	eventfd_t count;
+
+	if (ring->event_fd >= 0)
+		(void)eventfd_read(ring->event_fd, &count);
 }
 
 /* Another thread's ring with work in it: only that thread can tell the kernel anything. What is
@@ -287,6 +320,7 @@ int ring_reap(struct ring *ring, enum ring_device device, struct taio_step **don
 	assert(max > 0);
 	if (ring->broken)
 		return 0;
+	ring_hear(ring);
 	if (ring->has_done & (1U << device))
 		n = ring_take(ring, device, done, n, max);
 	n = ring_drain(ring, device, done, n, max);
