@@ -65,13 +65,13 @@ _taio_policy()
 
 	case $prev in
 	policy)
-		mapfile -t COMPREPLY < <(compgen -W 'list show load swap check --help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'list show swap load check install uninstall --help' -- "$cur")
 		;;
 	load | check)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -X '!*.o' -- "$cur"; compgen -d -- "$cur")
 		;;
-	swap)
+	swap | install)
 		mapfile -t COMPREPLY < <(compgen -W 'tab jsq static' -- "$cur"
 			compgen -f -X '!*.bpf.o' -- "$cur")
 		;;
@@ -79,7 +79,7 @@ _taio_policy()
 		mapfile -t COMPREPLY < <(compgen -W "$(ps -eo pid=)" -- "$cur")
 		;;
 	*)
-		mapfile -t COMPREPLY < <(compgen -W '--engine --help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W '--engine --json --help' -- "$cur")
 		;;
 	esac
 }
