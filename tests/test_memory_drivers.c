@@ -264,14 +264,25 @@ Test(split, is_not_offered_where_it_cannot_or_must_not_run)
 	cr_assert_eq(taio_driver_split.open(&dev), -EPERM);
 }
 
-static int threads_of_process(void)
+/* Helper threads of this process, by their name. */
+static int helper_threads(void)
 {
 	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
 	int n = 0;
 
 	cr_assert_not_null(dir);
-	while (readdir(dir))
-		n++;
+	while ((entry = readdir(dir))) {
+		char path[300], name[32] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+		f = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+		if (!f)
+			continue;
+		n += fgets(name, sizeof(name), f) && !strcmp(name, "taio-split\n");
+		fclose(f);
+	}
 	closedir(dir);
 	return n;
 }
@@ -356,18 +367,16 @@ Test(split, starts_no_thread_for_little_work)
 {
 	struct split_state state;
 	struct work w;
-	int before;
 
 	if (!can_split())
 		return;
-	before = threads_of_process();
 	work_open(&w, 1, MIB);
 	for (int i = 0; i < 15; i++)
 		work_once(&w, MIB);
 	split_team_state(w.team, &state);
 	cr_assert_eq(state.started, 0);
 	cr_assert_eq(w.offered, 0);
-	cr_assert_eq(threads_of_process(), before);
+	cr_assert_eq(helper_threads(), 0);
 	work_close(&w);
 }
 
@@ -443,27 +452,28 @@ Test(split, a_helper_falls_asleep_when_nobody_copies)
 
 Test(split, closing_ends_helpers_asleep_or_spinning)
 {
-	int before, left = 1;
+	int left = 1, seen = 0;
 
 	if (!can_split())
 		return;
-	before = threads_of_process();
 	for (int i = 0; i < 6; i++) {
 		struct work w;
 
 		work_open(&w, 1, 8 * MIB);
-		work_warm(&w);
+		seen += work_warm(&w) && helper_threads() == 1;
 		if (i & 1)
 			usleep(20000); /* asleep; else it spins or works */
 		work_close(&w);
 	}
 	/* A thread that was joined may be seen in /proc for a moment longer. */
 	for (int i = 0; i < 200 && left; i++) {
-		left = threads_of_process() != before;
+		left = helper_threads();
 		if (left)
 			usleep(5000);
 	}
-	cr_assert_not(left);
+	cr_assert_eq(left, 0);
+	if (!seen)
+		fprintf(stderr, "# weak: no helper ever came, others use all cores\n");
 }
 
 /* ---- split: a core that others want ------------------------------------------------------------ */

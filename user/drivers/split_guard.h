@@ -23,8 +23,7 @@ int split_guard_probe(const char **ret_why);
  * Return: 0, negative errno. */
 int split_guard_register(void);
 
-/* The calling thread's rseq area; other functions want it as an argument because finding it costs
- * more than using it. */
+/* The calling thread's rseq area; gone when that thread ends. */
 void *split_guard_area(void);
 
 /* The core that the calling thread runs on. */

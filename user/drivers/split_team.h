@@ -35,7 +35,7 @@ enum split_contention {
 	SPLIT_IN_WAY,  /* a helper came to the owner's core: there was no other */
 	SPLIT_LOST,    /* a helper was awake and did not run */
 	SPLIT_ABSENT,  /* a helper was awake and took nothing */
-	SPLIT_REVOKED, /* a helper lost its core in the middle of a piece */
+	SPLIT_REVOKED, /* a helper lost its core in the middle of a piece, for long */
 	SPLIT_CONTENTION_COUNT
 };
 
