@@ -260,6 +260,9 @@ $(BUILD)/%.bpf.o: %.bpf.c $(STAMP)
 
 # ---- programs ------------------------------------------------------------------------------------
 
+# named, so that the pattern below may count on them
+$(call obj,$(HELP_SRC) $(BLIB_SRC)):
+
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call obj,$(HELP_SRC)) \
 		$(filter %.o,$(CRITERION)) $(BUILD)/libtaio-test.a
 	$(call say,LD,$@)
