@@ -97,6 +97,35 @@ Test(memroute, a_destination_used_again_stays_hot_even_if_it_was_streamed)
 	free(block);
 }
 
+Test(memroute, a_hot_destination_among_cold_ones_is_noticed_after_a_few_questions)
+{
+	enum {
+		BLOCKS = 100
+	};
+	char *block = block_new(BLOCKS * BLOCK), *hot = block_new(BLOCK * (MEM_SPARE_MAX + 2));
+	int noticed = 0;
+
+	for (int i = 0; i < TRIES / 10; i++) {
+		struct mem_route route = { 0 };
+		int cold = 0;
+
+		block_flush(block, BLOCKS * BLOCK);
+		for (size_t k = 0; k < BLOCKS; k++)
+			cold += mem_route_is_cold(&route, block + k * BLOCK, BLOCK);
+		cr_assert_geq(cold, BLOCKS * 9 / 10);
+		block_touch(hot, BLOCK * (MEM_SPARE_MAX + 2));
+		for (size_t k = 0; k < MEM_SPARE_MAX + 2; k++) {
+			if (!mem_route_is_cold(&route, hot + k * BLOCK, BLOCK)) {
+				noticed++;
+				break;
+			}
+		}
+	}
+	cr_assert_geq(noticed, TRIES / 10 * 9 / 10);
+	free(block);
+	free(hot);
+}
+
 Test(memroute, a_destination_is_forgotten_when_much_was_copied_since)
 {
 	char *block = block_new(2 * BLOCK), *other = block + BLOCK;

@@ -9,6 +9,8 @@
 #define MEM_TWO_PROBES (256u << 10) /* from here on a second probe is cheap beside the copy */
 #define MEM_HOT_SPAN   (4u << 20)   /* bytes copied since, after which a destination is forgotten */
 
+#define MEM_STREAK 4 /* cold answers in a row that make the next one likely */
+
 #if defined(__x86_64__)
 
 #include <stdatomic.h>
@@ -90,22 +92,40 @@ static inline uint32_t mem_threshold(void)
 	return slow ? slow : mem_measure();
 }
 
+/*
+ * Where to look: in the first or second half, but never at a regular distance from the last look.
+ * Buffers are often used one after the other, and a probe at their middle would find the line
+ * that the processor has prefetched for just this load.
+ */
+static inline size_t mem_look(const void *p, size_t len, int half)
+{
+	uint64_t mixed = ((uintptr_t)p + len + (uintptr_t)half) * 0x9e3779b97f4a7c15ull;
+	size_t part = len - len / 2, at;
+
+	mixed ^= mixed >> 32;
+	mixed *= 0x9e3779b97f4a7c15ull;
+	at = (size_t)(((unsigned __int128)mixed * part) >> 64);
+	return half ? len - part + at : at;
+}
+
 int mem_is_cold(const void *p, size_t len)
 {
+	const char *at = p;
 	uint32_t slow = mem_threshold();
 
-	if (!len || mem_time_load((const char *)p + len / 2) < slow)
+	if (!len || mem_time_load(at + mem_look(p, len, 1)) < slow)
 		return 0;
-	return len < MEM_TWO_PROBES || mem_time_load((const char *)p + len / 4 * 3) >= slow;
+	return len < MEM_TWO_PROBES || mem_time_load(at + mem_look(p, len, 0)) >= slow;
 }
 
 int mem_dest_is_cold(void *p, size_t len)
 {
+	char *at = p;
 	uint32_t slow = mem_threshold();
 
-	if (!len || mem_time_write((char *)p + len / 2) < slow)
+	if (!len || mem_time_write(at + mem_look(p, len, 1)) < slow)
 		return 0;
-	return len < MEM_TWO_PROBES || mem_time_write((char *)p + len / 4 * 3) >= slow;
+	return len < MEM_TWO_PROBES || mem_time_write(at + mem_look(p, len, 0)) >= slow;
 }
 
 #else
@@ -137,7 +157,21 @@ int mem_route_is_cold(struct mem_route *route, void *to, size_t len)
 	route->moved += len;
 	route->recent[i].page = page;
 	route->recent[i].moved = route->moved;
-	return known ? 0 : mem_dest_is_cold(to, len);
+	if (known)
+		return 0;
+	if (route->spare) {
+		route->spare--;
+		return 1;
+	}
+	if (!mem_dest_is_cold(to, len)) {
+		route->streak = 0;
+		return 0;
+	}
+	if (++route->streak >= MEM_STREAK)
+		route->spare = route->streak - MEM_STREAK < MEM_SPARE_MAX
+				       ? route->streak - MEM_STREAK
+				       : MEM_SPARE_MAX;
+	return 1;
 }
 
 /*
