@@ -135,11 +135,13 @@ static bool route_may_block(const struct taio *e)
 }
 
 static bool route_fits(struct taio_device *device, const struct taio_capability *cap,
-		       const struct taio_step *step)
+		       const struct taio_step *step, bool pinned)
 {
 	if (step->op != TAIO_OP_COPY)
 		return true;
-	if (step->len < cap->min || (cap->max && step->len > cap->max))
+	/* The least size says where a device begins to pay. Who pinned it wants it for the rest
+	 * of a transfer, too, however small. */
+	if ((step->len < cap->min && !pinned) || (cap->max && step->len > cap->max))
 		return false;
 	if (cap->align > 1) {
 		uint64_t mixed = step->from.offset | step->to.offset;
@@ -190,7 +192,8 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 
 		if (skip & bit)
 			continue;
-		if (e->device[number].error || !route_fits(&e->device[number], caps[i], step)) {
+		if (e->device[number].error ||
+		    !route_fits(&e->device[number], caps[i], step, r->allowed != UINT64_MAX)) {
 			skip |= bit;
 			continue;
 		}
