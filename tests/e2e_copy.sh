@@ -44,7 +44,7 @@ for words in --help 'copy --help' 'copy -h' 'devices --help' 'help' 'help copy' 
 	# shellcheck disable=SC2086
 	run "$taio" $words
 	is "taio $words: on standard output, exit 0" test "$status" = 0 -a -n "$out" -a -z "$err"
-	[ "$(wc -L < .out)" -le 88 ] || not_ok "taio $words fits in 88 columns"
+	[ "$(wc -L < .out)" -le 92 ] || not_ok "taio $words fits in 92 columns"
 done
 run "$taio" help frobnicate
 is "help for what is not there: exit 2" failed 2 frobnicate

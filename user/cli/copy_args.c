@@ -33,12 +33,12 @@ static const char copy_help[] =
 	"\n"
 	"How it is written\n"
 	"      --durable        on the disk before it counts as copied (fsync)\n"
-	"      --in-place       into the old file, instead of replacing it when all is there\n"
+	"      --in-place       into the old file, instead of replacing it at the end\n"
 	"      --datagram N     bytes of each datagram (1472)\n"
 	"\n"
 	"Which way it goes\n"
 	"      --goal GOAL      keep small: latency, throughput (default) or cpu time\n"
-	"      --pin LIST       only these devices carry bytes: cfr,sendfile (`taio devices`)\n"
+	"      --pin LIST       only these of `taio devices` carry bytes: cfr,sendfile\n"
 	"      --forbid LIST    these never do\n"
 	"      --policy NAME    who chooses: tab, jsq, static or the file of a BPF object\n"
 	"      --jobs N         requests at a time (64 in trees)\n"
@@ -60,7 +60,7 @@ static const char copy_help[] =
 	"      --json           one JSON object per file on standard output\n"
 	"  -h, --help           this text\n"
 	"\n"
-	"Signals: USR1 prints a status line; INT cleans up and leaves the old destination.\n"
+	"Signals: USR1 prints a status line; INT leaves the old destination as it was.\n"
 	"Exit status: 0 all was copied, 1 something was not, 2 the command line is wrong.\n";
 
 enum copy_option {

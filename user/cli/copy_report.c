@@ -226,7 +226,8 @@ void copy_report_end(struct copy *copy)
 	if (copy->stop) {
 		report_sum(copy, sum, sizeof(sum));
 		copy_say(copy, "copy: interrupted after %s", sum);
-	} else if (!args->quiet && (args->verbose || copy->progress.drawn) && copy->engine) {
+	} else if (!args->quiet && !args->explain && copy->engine &&
+		   (args->verbose || copy->progress.drawn)) {
 		report_sum(copy, sum, sizeof(sum));
 		copy_say(copy, "copied %s", sum);
 	}

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -159,7 +160,7 @@ static void devices_cell_sizes(struct table *table, const struct taio_device_inf
 
 static void devices_print_available(struct devices *d)
 {
-	static const char heading[][12] = { "DEVICE", "BASE",  "SPEED",       "WHICH IS",
+	static const char heading[][12] = { "DEVICE", "BASE",  "SPEED",       "SOURCE",
 					    "DEPTH",  "STEPS", "WHAT IT DOES" };
 	/* the sentence only where it does not need three lines */
 	unsigned int columns = d->width >= 110 ? 7 : 6;
@@ -225,11 +226,43 @@ static uint64_t devices_of_pair(const struct devices *d, const char *pair)
 	return mask;
 }
 
+static const char devices_kind[][8] = { "mem", "file", "stream", "dgram", "pipe", "null", "zero" };
+
+#define DEVICES_KINDS (sizeof(devices_kind) / sizeof(devices_kind[0]))
+
+/* Destinations that the same devices serve share a row. */
+static void devices_pairs_from(struct devices *d, const char *from, struct table *table)
+{
+	uint64_t mask[DEVICES_KINDS];
+	char names[DEVICES_MAX * 17];
+	char text[DEVICES_KINDS * 9];
+
+	for (size_t to = 0; to < DEVICES_KINDS; to++) {
+		snprintf(text, sizeof(text), "%s>%s", from, devices_kind[to]);
+		mask[to] = devices_of_pair(d, text);
+	}
+	for (size_t to = 0; to < DEVICES_KINDS; to++) {
+		uint64_t same = mask[to];
+		size_t used = 0;
+
+		if (same == 0)
+			continue;
+		for (size_t other = to; other < DEVICES_KINDS; other++) {
+			if (mask[other] != same)
+				continue;
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
+						 used ? " " : "", devices_kind[other]);
+			mask[other] = 0;
+		}
+		devices_names(d, same, d->all, names, sizeof(names));
+		table_cell(table, from);
+		table_cell(table, text);
+		table_cell(table, names);
+	}
+}
+
 static void devices_print_pairs(struct devices *d)
 {
-	static const char kind[][8] = { "mem", "file", "stream", "dgram", "pipe", "null", "zero" };
-	char names[DEVICES_MAX * 17];
-	char pair[20];
 	struct table table;
 
 	devices_heading(d, "Who can carry what");
@@ -238,19 +271,8 @@ static void devices_print_pairs(struct devices *d)
 	table_cell(&table, "FROM");
 	table_cell(&table, "TO");
 	table_cell(&table, "DEVICES");
-	for (size_t from = 0; from < sizeof(kind) / sizeof(kind[0]); from++) {
-		for (size_t to = 0; to < sizeof(kind) / sizeof(kind[0]); to++) {
-			strcpy(pair, kind[from]);
-			strcat(pair, ">");
-			strcat(pair, kind[to]);
-			devices_names(d, devices_of_pair(d, pair), d->all, names, sizeof(names));
-			if (names[0] == '\0')
-				continue;
-			table_cell(&table, kind[from]);
-			table_cell(&table, kind[to]);
-			table_cell(&table, names);
-		}
-	}
+	for (size_t from = 0; from < DEVICES_KINDS; from++)
+		devices_pairs_from(d, devices_kind[from], &table);
 	table_print(&table, &d->out, d->color);
 }
 
