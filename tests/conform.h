@@ -33,10 +33,11 @@
 #include "drivers/fileops.h"
 #include "taio.h"
 
-#define CONFORM_POOL  (8u << 20) /* random bytes; a flow is a window of them */
-#define CONFORM_GUARD 64         /* bytes around a destination that must not change */
-#define CONFORM_UNIT  1000       /* payload of a datagram */
-#define CONFORM_LIMIT 10         /* seconds without progress */
+#define CONFORM_POOL   (8u << 20) /* random bytes; a flow is a window of them */
+#define CONFORM_GUARD  64         /* bytes around a destination that must not change */
+#define CONFORM_UNIT   1000       /* payload of a datagram */
+#define CONFORM_FLIGHT 40000      /* bytes of datagrams on their way */
+#define CONFORM_LIMIT  10         /* seconds without progress */
 
 extern uint8_t conform_pool[CONFORM_POOL];
 
@@ -80,9 +81,9 @@ struct flow {
 	bool held;          /* the peers do nothing */
 
 	struct flow_end from, to;
-	const uint8_t *bytes; /* what the source gives */
-	uint64_t fed, taken;
-	bool ended; /* the source's peer has closed */
+	const uint8_t *bytes;      /* what the source gives */
+	uint64_t fed, taken, done; /* by the source's peer, the destination's, the devices */
+	bool ended;                /* the source's peer has closed */
 	int epoll;
 	unsigned int out, back; /* steps that went to drivers and came back */
 	unsigned int steps;     /* by the device under test */
@@ -300,6 +301,9 @@ static inline bool flow_feed(struct flow *f)
 	ssize_t n;
 
 	if (end->peer < 0 || f->ended)
+		return false;
+	/* Nobody tells us when a socket throws datagrams away. */
+	if (dgram && f->fed - f->done >= CONFORM_FLIGHT)
 		return false;
 	if (left == 0) {
 		if (dgram && send(end->peer, "", 0, MSG_DONTWAIT) < 0)
@@ -551,7 +555,7 @@ static inline int64_t flow_copy(struct flow *f, struct taio_device **devices, un
 			flow_wrong(f, "%lld bytes of %llu", (long long)step.result,
 				   (unsigned long long)step.len);
 		else if (step.result > 0)
-			done += (uint64_t)step.result;
+			f->done = done += (uint64_t)step.result;
 		else if (step.result == 0)
 			break;
 		else if (step.result == -EAGAIN)
