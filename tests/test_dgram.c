@@ -529,8 +529,9 @@ Test(dgram, only_whole_datagrams_go_while_more_follows)
 static void end_mark_ends(struct taio_device *device)
 {
 	uint8_t *bytes = random_bytes(3000), *room = calloc(1, 1 << 20);
+	socklen_t len = sizeof(int);
 	struct taio_step step;
-	int a, b;
+	int a, b, offset;
 
 	udp_pair(&a, &b);
 	step = send_step(a, bytes, 3000, 1472);
@@ -544,6 +545,13 @@ static void end_mark_ends(struct taio_device *device)
 	cr_assert_eq(run(device, &step), 0);
 	step = receive_step(b, room, 1 << 20);
 	cr_assert_eq(run(device, &step), -EAGAIN, "the mark was not taken");
+	/* nothing of it stays on the socket, another transfer can follow */
+	cr_assert_eq(getsockopt(b, SOL_SOCKET, SO_PEEK_OFF, &offset, &len), 0);
+	cr_assert_eq(offset, -1);
+	step = send_step(a, bytes, 100, 1472);
+	cr_assert_eq(run(device, &step), 100);
+	step = receive_step(b, room, 1 << 20);
+	cr_assert_eq(run(device, &step), 100);
 	close_pair(a, b);
 	free(bytes);
 	free(room);

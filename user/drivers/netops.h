@@ -114,8 +114,7 @@ int64_t netops_send(struct taio_device *dev, struct taio_step *step, size_t whol
  * DGRAM to MEM, FILE, NULL, STREAM or PIPE: appends datagrams in the order in which they come, until
  * step->len is full or none is there. A datagram that fits only in part is delivered in parts and
  * stays in the socket's queue until its last byte is; only memory that ends (no TAIO_SF_MORE) takes
- * whole datagrams or none. The empty end mark is never taken together with bytes: it is the whole of
- * a step with result 0.
+ * whole datagrams or none. The empty end mark is a step of its own, with result 0.
  * Return: bytes; 0: end mark; -EAGAIN: none there, or the destination is full; -EMSGSIZE: the next
  * datagram is larger than the memory (it stays where it is); errors of write(2) to a pipe or stream,
  * with nothing lost, to a file, with datagrams lost; -ENOTRECOVERABLE: the same, but the error would

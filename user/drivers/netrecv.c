@@ -3,11 +3,12 @@
  * netrecv.c: a receiving step of the datagram drivers: appends the bytes of datagrams in the order
  * in which they come.
  *
- * The kernel gives a datagram away as a whole, and what does not fit is gone. So each is measured
- * before it is taken, and one that fits only in part (a segment ends there, a pipe is full) is
- * peeked at and stays in the queue; how much of it was delivered is kept where the kernel has a
- * place for just that, in the socket's SO_PEEK_OFF, and the next step goes on from there. Between
- * steps it is -1 (off) unless a datagram is half delivered.
+ * The kernel gives a datagram away as a whole, and what does not fit is gone. Where the largest one
+ * would fit it is simply taken. Elsewhere it is measured first, and one that fits only in part (a
+ * segment ends there, a pipe is full) is peeked at and stays in the queue; how much of it was
+ * delivered is kept where the kernel has a place for just that, in the socket's SO_PEEK_OFF, and the
+ * next step goes on from there. An end mark that was taken behind bytes is remembered there, too: the
+ * step gives the bytes, the next one the end. Else SO_PEEK_OFF is -1 (off) between steps.
  */
 #include <assert.h>
 #include <errno.h>
@@ -29,6 +30,9 @@
 #define UDP_GRO 104
 #endif
 
+#define DATAGRAM_ROOM 65536   /* no datagram, and no packet of joined ones, is larger */
+#define OFFSET_ENDED  INT_MAX /* as SO_PEEK_OFF: the end mark was taken */
+
 /* A receiving step under way. */
 struct receiver {
 	struct taio_device *dev;
@@ -39,6 +43,7 @@ struct receiver {
 	uint64_t taken;  /* bytes of this step, those held included */
 	bool filter;     /* only datagrams of peer count */
 	bool flows;      /* to a pipe or stream */
+	bool ended;      /* the end mark was taken */
 	bool lost;       /* bytes were taken that nobody has: an error whatever came before */
 	struct sockaddr_storage peer;
 };
@@ -50,7 +55,8 @@ static int receiver_init(struct receiver *r)
 
 	if (getsockopt(r->step->from.fd, SOL_SOCKET, SO_PEEK_OFF, &offset, &len) < 0)
 		return -errno;
-	r->offset = offset > 0 ? (size_t)offset : 0;
+	r->ended = offset == OFFSET_ENDED;
+	r->offset = offset > 0 && !r->ended ? (size_t)offset : 0;
 	r->flows = r->step->to.kind == TAIO_KIND_PIPE || r->step->to.kind == TAIO_KIND_STREAM;
 	/* A socket that the engine bound was open to everybody until its first sender became its
 	 * peer, and what strangers sent in between is in its queue. A socket of the caller is
@@ -65,47 +71,53 @@ static int receiver_init(struct receiver *r)
 /* ---- the next datagram ------------------------------------------------------------------------- */
 
 /*
- * recvmsg() of one datagram.
- * @ret_stranger: it is not the peer's. @ret_unit: NULL, or the size of the datagrams that the kernel
- * joined into this one; unchanged if it is a plain one.
+ * Receives one datagram. @ret_stranger: it is not the peer's.
  * Return: bytes, with MSG_TRUNC its whole length; negative errno.
  */
 static ssize_t receiver_recv(struct receiver *r, void *to, size_t size, int flags,
-			     bool *ret_stranger, size_t *ret_unit)
+			     bool *ret_stranger)
+{
+	struct sockaddr_storage sender;
+	socklen_t len = sizeof(sender);
+	ssize_t n;
+
+	/* recvfrom(), as recvmsg() costs a quarter more */
+	do {
+		n = recvfrom(r->step->from.fd, to, size, flags | MSG_DONTWAIT,
+			     r->filter ? (struct sockaddr *)&sender : NULL,
+			     r->filter ? &len : NULL);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	*ret_stranger = r->filter && !netops_is_same(&sender, &r->peer, true);
+	return n;
+}
+
+/* The size of the datagrams that the kernel joined into the next one; @whole if it is a plain one. */
+static int64_t receiver_unit(struct receiver *r, size_t whole)
 {
 	union {
 		struct cmsghdr align;
 		char room[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct sockaddr_storage sender;
-	struct iovec iov = { .iov_base = to, .iov_len = size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct msghdr msg = { .msg_control = &control, .msg_controllen = sizeof(control.room) };
+	int64_t unit = (int64_t)whole;
 	ssize_t n;
 
-	if (r->filter) {
-		msg.msg_name = &sender;
-		msg.msg_namelen = sizeof(sender);
-	}
-	if (ret_unit) {
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control.room);
-	}
 	do {
-		n = recvmsg(r->step->from.fd, &msg, flags | MSG_DONTWAIT);
+		n = recvmsg(r->step->from.fd, &msg, MSG_PEEK | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	*ret_stranger = r->filter && !netops_is_same(&sender, &r->peer, true);
-	for (struct cmsghdr *head = ret_unit ? CMSG_FIRSTHDR(&msg) : NULL; head;
-	     head = CMSG_NXTHDR(&msg, head)) {
-		int unit;
+	for (struct cmsghdr *head = CMSG_FIRSTHDR(&msg); head; head = CMSG_NXTHDR(&msg, head)) {
+		int joined;
 
 		if (head->cmsg_level != IPPROTO_UDP || head->cmsg_type != UDP_GRO)
 			continue;
-		memcpy(&unit, CMSG_DATA(head), sizeof(unit));
-		*ret_unit = (size_t)unit;
+		memcpy(&joined, CMSG_DATA(head), sizeof(joined));
+		unit = joined;
 	}
-	return n;
+	return unit;
 }
 
 /* Takes the next datagram away without looking at it. */
@@ -113,7 +125,7 @@ static void receiver_drop(struct receiver *r)
 {
 	bool stranger;
 
-	(void)receiver_recv(r, NULL, 0, MSG_TRUNC, &stranger, NULL);
+	(void)receiver_recv(r, NULL, 0, MSG_TRUNC, &stranger);
 }
 
 /*
@@ -137,39 +149,39 @@ static int64_t receiver_next(struct receiver *r)
 		return -ENOTRECOVERABLE;
 	}
 	for (;;) {
-		n = receiver_recv(r, NULL, 0, MSG_PEEK | MSG_TRUNC, &stranger, NULL);
+		n = receiver_recv(r, NULL, 0, MSG_PEEK | MSG_TRUNC, &stranger);
 		if (n < 0 || !stranger)
 			return n;
 		receiver_drop(r);
 	}
 }
 
+static int receiver_keep(struct receiver *r, int offset)
+{
+	if (setsockopt(r->step->from.fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) == 0)
+		return 0;
+	r->lost = true;
+	return -errno;
+}
+
 /* @offset bytes of the next datagram are delivered; @rest: how many are not. */
 static int receiver_mark(struct receiver *r, size_t offset, size_t rest)
 {
-	int value = -1;
+	const size_t before = r->offset;
 
-	if (rest == 0) {
+	if (rest == 0)
 		receiver_drop(r);
-		offset = 0;
-	}
-	if (offset > 0)
-		value = (int)offset;
-	if (r->offset == 0 && offset == 0)
+	r->offset = rest == 0 ? 0 : offset;
+	if (before == 0 && r->offset == 0)
 		return 0;
-	r->offset = offset;
-	if (setsockopt(r->step->from.fd, SOL_SOCKET, SO_PEEK_OFF, &value, sizeof(value)) < 0) {
-		r->lost = true;
-		return -errno;
-	}
-	return 0;
+	return receiver_keep(r, r->offset > 0 ? (int)r->offset : -1);
 }
 
 /* Reads @size undelivered bytes of the next datagram, which stays. Return: 0 or negative errno. */
 static int receiver_peek(struct receiver *r, void *to, size_t size)
 {
 	bool stranger;
-	ssize_t n = receiver_recv(r, to, size, MSG_PEEK, &stranger, NULL);
+	ssize_t n = receiver_recv(r, to, size, MSG_PEEK, &stranger);
 
 	if (n < 0)
 		return (int)n;
@@ -232,7 +244,7 @@ static void receiver_credit(struct receiver *r, size_t size)
 		r->held += size;
 }
 
-/* Takes the next datagram, known to be @size bytes long. Return: 0 or negative errno. */
+/* Takes the next datagram, which has @size bytes at most. Return: 0 or negative errno. */
 static int receiver_take(struct receiver *r, size_t size)
 {
 	const bool nowhere = r->step->to.kind == TAIO_KIND_NULL;
@@ -243,7 +255,7 @@ static int receiver_take(struct receiver *r, size_t size)
 
 	if (error)
 		return error;
-	n = receiver_recv(r, to, nowhere ? 0 : size, MSG_TRUNC, &stranger, NULL);
+	n = receiver_recv(r, to, nowhere ? 0 : size, MSG_TRUNC, &stranger);
 	if (n < 0)
 		return (int)n;
 	if (stranger)
@@ -253,6 +265,7 @@ static int receiver_take(struct receiver *r, size_t size)
 		r->lost = true;
 		return -EMSGSIZE;
 	}
+	r->ended = n == 0;
 	receiver_credit(r, (size_t)n);
 	return 0;
 }
@@ -280,16 +293,15 @@ static int receiver_take_part(struct receiver *r, size_t size, size_t rest)
 static int64_t receiver_part(struct receiver *r, size_t rest)
 {
 	const uint64_t left = r->step->len - r->taken;
-	size_t unit = r->offset + rest, end = r->offset + left;
-	bool stranger;
-	ssize_t n;
+	uint64_t end = r->offset + left;
+	int64_t unit;
 
 	if (r->step->to.kind != TAIO_KIND_MEM || (r->step->flags & TAIO_SF_MORE))
 		return (int64_t)left;
-	n = receiver_recv(r, NULL, 0, MSG_PEEK, &stranger, &unit);
-	if (n < 0)
-		return n;
-	end -= end % unit;
+	unit = receiver_unit(r, r->offset + rest);
+	if (unit <= 0)
+		return unit < 0 ? unit : -EMSGSIZE;
+	end -= end % (uint64_t)unit;
 	return end > r->offset ? (int64_t)(end - r->offset) : -EMSGSIZE;
 }
 
@@ -343,20 +355,40 @@ static int receiver_pass(struct receiver *r, size_t rest)
 
 /* ---- a step ------------------------------------------------------------------------------------ */
 
-static int receiver_step(struct receiver *r, size_t rest)
+/* One datagram, or a part of one. Return: 0 or negative errno. */
+static int receiver_step(struct receiver *r)
 {
 	const uint64_t left = r->step->len - r->taken;
-	int64_t part = (int64_t)rest;
+	int64_t rest, part;
 
+	if (left >= DATAGRAM_ROOM && r->offset == 0 && !r->flows)
+		return receiver_take(r, DATAGRAM_ROOM);
+	rest = receiver_next(r);
+	if (rest < 0)
+		return (int)rest;
+	if (rest == 0)
+		return receiver_take(r, 0);
+	/* what does not fit is the next step's */
+	if ((uint64_t)rest > left && r->taken > 0)
+		return -EAGAIN;
 	if (r->flows)
-		return receiver_pass(r, rest);
-	if (rest > left)
-		part = receiver_part(r, rest);
+		return receiver_pass(r, (size_t)rest);
+	part = (uint64_t)rest > left ? receiver_part(r, (size_t)rest) : rest;
 	if (part < 0)
 		return (int)part;
-	if ((size_t)part == rest && r->offset == 0)
-		return receiver_take(r, rest);
-	return receiver_take_part(r, (size_t)part, rest);
+	if (part == rest && r->offset == 0)
+		return receiver_take(r, (size_t)rest);
+	return receiver_take_part(r, (size_t)part, (size_t)rest);
+}
+
+/* The end mark was taken, in this step or the one before. */
+static int64_t receiver_end(struct receiver *r, bool before)
+{
+	int error = 0;
+
+	if (before || r->taken > 0)
+		error = receiver_keep(r, before ? -1 : OFFSET_ENDED);
+	return error ? netops_for_good(error) : (int64_t)r->taken;
 }
 
 static int64_t receive_into(struct receiver *r)
@@ -365,18 +397,10 @@ static int64_t receive_into(struct receiver *r)
 	int error = 0;
 
 	step->failed_side = 1;
-	while (r->taken < step->len && !error) {
-		int64_t rest = receiver_next(r);
-
-		/* what does not fit is the next step's, and so is the end mark */
-		if (r->taken > 0 && (rest == 0 || rest > (int64_t)(step->len - r->taken)))
-			break;
-		if (rest == 0) {
-			receiver_drop(r);
-			return 0;
-		}
-		error = rest < 0 ? (int)rest : receiver_step(r, (size_t)rest);
-	}
+	if (r->ended)
+		return receiver_end(r, true);
+	while (r->taken < step->len && !error && !r->ended)
+		error = receiver_step(r);
 	if (r->held > 0 && !r->lost) {
 		int failed = receiver_flush(r);
 
@@ -384,6 +408,8 @@ static int64_t receive_into(struct receiver *r)
 	}
 	if (r->lost)
 		return netops_for_good(error);
+	if (r->ended)
+		return receiver_end(r, false);
 	if (r->taken > 0)
 		return (int64_t)r->taken;
 	if (error == -EAGAIN && step->failed_side == 2)
