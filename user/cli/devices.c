@@ -160,8 +160,8 @@ static void devices_cell_sizes(struct table *table, const struct taio_device_inf
 
 static void devices_print_available(struct devices *d)
 {
-	static const char heading[][12] = { "DEVICE", "BASE",  "SPEED",       "SOURCE",
-					    "DEPTH",  "STEPS", "WHAT IT DOES" };
+	static const char *const heading[] = { "DEVICE", "BASE",  "SPEED",       "SOURCE",
+					       "DEPTH",  "STEPS", "WHAT IT DOES" };
 	/* the sentence only where it does not need three lines */
 	unsigned int columns = d->width >= 110 ? 7 : 6;
 	struct table table;

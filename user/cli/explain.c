@@ -109,9 +109,8 @@ static const char *explain_why_not(unsigned int why)
 
 static void explain_steps(const struct explain *explain, struct taio *engine, struct table *table)
 {
-	static const char heading[][8] = {
-		"STEP", "DEVICE", "RUNS", "BYTES", "TIME", "SPEED", "WHY"
-	};
+	static const char *const heading[] = { "STEP", "DEVICE", "RUNS", "BYTES",
+					       "TIME", "SPEED",  "WHY" };
 	char text[CLI_TEXT];
 
 	table->flags[2] = table->flags[3] = table->flags[4] = table->flags[5] = TABLE_RIGHT;
