@@ -20,6 +20,9 @@ struct mem_copy {
 /* The best variant that this processor and kernel can run. Constant data, never NULL. */
 const struct mem_copy *mem_copy_best(void);
 
+/* Fetches one line of each of the first pages behind the first one; see mem_copy.c. */
+void mem_copy_look_ahead(const void *to, const void *from, size_t len);
+
 /* All variants that can run here, best first, ended by NULL; for tests. */
 #define MEM_COPY_VARIANTS 4
 void mem_copy_list(const struct mem_copy *ret_list[MEM_COPY_VARIANTS]);

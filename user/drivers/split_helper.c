@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "drivers/mem_copy.h"
 #include "drivers/split_guard.h"
 #include "drivers/split_inner.h"
 #include "util/clock.h"
@@ -104,8 +105,10 @@ static int helper_take(struct split_helper *h)
 		return 1;
 	}
 	start_ns = clock_ns();
-	if (!split_guard_copy(h->area, (void *)(to + back * unit), (void *)(from + back * unit),
-			      share * unit, &team->revoked, job))
+	to += back * unit;
+	from += back * unit;
+	mem_copy_look_ahead((void *)to, (void *)from, share * unit);
+	if (!split_guard_copy(h->area, (void *)to, (void *)from, share * unit, &team->revoked, job))
 		helper_account(h, share * unit, clock_ns() - start_ns);
 	else
 		helper_revoked(h, start_ns);
