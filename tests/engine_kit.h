@@ -100,6 +100,8 @@ struct kit_end {
 	int fd, peer;                /* fd: the engine's side, peer: ours; -1 */
 	int flags;                   /* of fd before the copy */
 	bool threaded;
+	bool broken;  /* the engine's side went away early */
+	bool dropped; /* ... and will not come any more; atomic */
 	pthread_t thread;
 };
 
@@ -111,5 +113,10 @@ void kit_sink(struct kit_end *end, enum kit_kind kind, size_t size);
 void kit_source_done(struct kit_end *end);
 /* ... and whether the @data arrived. @what: for messages. */
 void kit_sink_done(struct kit_end *end, const uint8_t *data, size_t size, const char *what);
+
+/* After a request that failed: only cleans up. What a sink got is in got[0..got_size) until
+ * kit_free(). */
+void kit_drop(struct kit_end *end);
+void kit_free(struct kit_end *end);
 
 #endif /* TAIO_TESTS_ENGINE_KIT_H */
