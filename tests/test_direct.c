@@ -4,6 +4,7 @@
  * coherence with the page cache, and that the second descriptor of a file leaves no trace (locks,
  * executables, descriptor numbers, file flags).
  */
+#include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
 
@@ -335,6 +336,35 @@ Test(direct, record_locks_of_the_program_survive)
 	close(other);
 	free(data);
 	free(got);
+}
+
+Test(direct, memory_that_may_not_be_locked_is_used_unregistered)
+{
+	const struct rlimit none = { 262144, 262144 };
+	struct rig rig;
+	uint8_t *data = bytes_new(2 * MIB, 19);
+	struct taio_step step;
+	int from, to;
+
+	cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &none), 0);
+	if (geteuid() == 0) /* who may lock all there is has no limit */
+		cr_assert_eq(setresuid(65534, 65534, 65534), 0);
+	if (!direct_rig(&rig))
+		return;
+	from = file_new(&rig, "from", data, 2 * MIB);
+	fsync(from);
+	to = file_new(&rig, "to", NULL, 0);
+	for (int cold = 0; cold < 2; cold++) {
+		step = step_copy(end_file(from, 0), end_file(to, 0), 2 * MIB - 77);
+		step.from.flags = cold ? TAIO_END_COLD : 0;
+		cr_assert_eq(rig_run(&rig, RING_DIRECT, &step), (int64_t)(2 * MIB - 77));
+		cr_assert(file_has(to, 0, data, 2 * MIB - 77));
+	}
+	cr_assert(rig_ring(&rig)->slab[0].refused);
+	close(from);
+	close(to);
+	rig_close(&rig);
+	free(data);
 }
 
 Test(direct, many_reads_at_a_time_come_back_each_with_its_own_bytes, .timeout = 60)

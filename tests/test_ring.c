@@ -9,6 +9,7 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -89,6 +90,30 @@ Test(ring, too_few_descriptors_are_another_reason)
 	for (fd = last; fd > last - 8; fd--)
 		close(fd);
 	cr_expect_eq(rig.dev[0].driver->open(&rig.dev[0]), 0, "and a failure left nothing behind");
+	rig_close(&rig);
+}
+
+/* Since 6.14 the memory of a ring counts as locked. */
+Test(ring, little_memory_to_lock_makes_a_smaller_ring)
+{
+	const struct rlimit little = { 98304, 98304 };
+	struct rig rig;
+	uint8_t got[5];
+	struct taio_step step;
+	int fd;
+
+	cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &little), 0);
+	if (geteuid() == 0) /* who may lock all there is has no limit */
+		cr_assert_eq(setresuid(65534, 65534, 65534), 0);
+	rig_init(&rig);
+	rig.host.requests = 4096;
+	cr_assert_eq(rig.dev[0].driver->open(&rig.dev[0]), 0, "%s", rig.dev[0].reason);
+	cr_expect_geq(rig_ring(&rig)->slots, 64);
+	fprintf(stderr, "%u slots\n", rig_ring(&rig)->slots);
+	fd = file_new(&rig, "f", "hello", 5);
+	step = step_copy(end_file(fd, 0), end_memory(got), 5);
+	cr_assert_eq(rig_run(&rig, RING_URING, &step), 5);
+	close(fd);
 	rig_close(&rig);
 }
 
@@ -467,7 +492,9 @@ static void storm_check(struct storm *s, struct flight *f)
 		break;
 	case COPY_CACHED:
 	case COPY_DIRECT:
-		cr_assert(f->cancelled || (uint64_t)n == step->len, "kind %d moved %ld of %lu at %lu cold %d", f->kind, (long)n, (unsigned long)step->len, (unsigned long)f->at, step->from.flags);
+		cr_assert(f->cancelled || (uint64_t)n == step->len,
+			  "kind %d moved %ld of %lu at %lu cold %d", f->kind, (long)n,
+			  (unsigned long)step->len, (unsigned long)f->at, step->from.flags);
 		break;
 	default:
 		break;

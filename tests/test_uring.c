@@ -144,6 +144,35 @@ Test(uring, source_that_ends_early_shortens_the_copy)
 	free(data);
 }
 
+/* procfs gives a page at a time, however much is asked for */
+Test(uring, short_reads_in_the_middle_of_a_file_leave_no_gap)
+{
+	struct rig rig;
+	const size_t most = 3 * MIB;
+	uint8_t *data = bytes_new(most, 33);
+	struct taio_step step;
+	size_t have = 0;
+	ssize_t n;
+	int from = open("/proc/kallsyms", O_RDONLY | O_CLOEXEC), to;
+
+	while (from >= 0 && have < most && (n = read(from, data + have, most - have)) > 0)
+		have += (size_t)n;
+	if (have < MIB) {
+		fprintf(stderr, "skipped: no /proc/kallsyms of 1 MiB\n");
+		free(data);
+		return;
+	}
+	rig_open(&rig);
+	to = file_new(&rig, "to", NULL, 0);
+	step = step_copy(end_file(from, 0), end_file(to, 0), have);
+	cr_assert_eq(rig_run_all(&rig, RING_URING, &step), (int64_t)have);
+	cr_assert(file_has(to, 0, data, have));
+	close(from);
+	close(to);
+	rig_close(&rig);
+	free(data);
+}
+
 Test(uring, appending_destination_gets_the_bytes_in_order)
 {
 	struct rig rig;
@@ -497,6 +526,30 @@ Test(uring, pipe_comes_into_a_file_whole, .timeout = 30)
 
 	cr_assert_eq(pipe2(fd, O_NONBLOCK | O_CLOEXEC), 0);
 	peer_to_file(fd[0], fd[1], TAIO_KIND_PIPE);
+}
+
+Test(uring, stream_gives_what_is_there_and_does_not_wait_for_more)
+{
+	struct rig rig;
+	uint8_t *data = bytes_new(MIB, 32);
+	struct taio_step step;
+	int fd[2], to;
+
+	rig_open(&rig);
+	unix_pair(fd);
+	to = file_new(&rig, "to", NULL, 0);
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(write(fd[1], data + i * 50000, 50000), 50000);
+		step = step_copy(end_fd(TAIO_KIND_STREAM, fd[0]), end_file(to, (uint64_t)i * 50000),
+				 4 * MIB);
+		cr_assert_eq(rig_run(&rig, RING_URING, &step), 50000);
+	}
+	cr_assert(file_has(to, 0, data, 150000));
+	close(fd[0]);
+	close(fd[1]);
+	close(to);
+	rig_close(&rig);
+	free(data);
 }
 
 Test(uring, bytes_that_were_received_and_cannot_be_written_end_the_request)

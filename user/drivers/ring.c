@@ -64,7 +64,7 @@ static int ring_refused(struct taio_device *dev, int error)
 		break;
 	case ENOMEM:
 		snprintf(dev->reason, size,
-			 "no memory for an io_uring (RLIMIT_MEMLOCK before 5.12, or cgroup limit)");
+			 "no memory for an io_uring (RLIMIT_MEMLOCK, or the limit of the cgroup)");
 		break;
 	case EMFILE:
 	case ENFILE:
@@ -98,15 +98,15 @@ int ring_probe(struct taio_device *dev)
 /* Entries of the submission queue: steps and cancellations of an engine of this size. */
 static uint32_t ring_entries(const struct taio_host *host)
 {
-	uint32_t wanted = host->requests + RING_SPARE, entries = 2 * RING_SPARE;
+	uint32_t wanted = host->requests + RING_SPARE, entries = RING_SLOTS_MIN;
 
 	while (entries < wanted && entries < RING_SLOTS_MAX)
 		entries *= 2;
 	return entries;
 }
 
-/* io_uring_queue_init_params() without the writes to an array that a NO_SQARRAY ring lacks. */
-static int ring_setup(struct ring *ring)
+/* Return: a descriptor, negative errno. */
+static int ring_create(uint32_t entries, struct io_uring_params *ret_params)
 {
 	static const uint32_t attempts[] = {
 		SETUP_NEEDED | SETUP_COOP | SETUP_DEFER | IORING_SETUP_NO_SQARRAY, /* 6.6 */
@@ -114,15 +114,41 @@ static int ring_setup(struct ring *ring)
 		SETUP_NEEDED | SETUP_COOP,                                         /* 5.19 */
 		SETUP_NEEDED,
 	};
-	const uint32_t entries = ring_entries(ring->host);
-	struct io_uring_params params;
-	int fd = -EINVAL, rc;
+	int fd = -EINVAL;
 
 	for (unsigned int i = 0; i < sizeof(attempts) / sizeof(attempts[0]) && fd == -EINVAL; i++) {
-		memset(&params, 0, sizeof(params));
-		params.flags = attempts[i];
-		params.cq_entries = 4 * entries;
-		fd = io_uring_setup(entries, &params);
+		memset(ret_params, 0, sizeof(*ret_params));
+		ret_params->flags = attempts[i];
+		ret_params->cq_entries = 4 * entries;
+		fd = io_uring_setup(entries, ret_params);
+	}
+	return fd;
+}
+
+/* All slots are free. */
+static void ring_reset_slots(struct ring *ring, uint32_t slots)
+{
+	ring->slots = ring->room = slots;
+	ring->free_op = NULL;
+	for (uint32_t i = slots; i-- > 0;) {
+		ring->ops[i].owner = ring->free_op;
+		ring->free_op = &ring->ops[i];
+	}
+}
+
+/*
+ * io_uring_queue_init_params() without the writes to an array that a NO_SQARRAY ring lacks. Where
+ * the memory of rings counts as locked (from 6.14), a smaller one may be permitted.
+ */
+static int ring_setup(struct ring *ring)
+{
+	uint32_t entries = ring_entries(ring->host);
+	struct io_uring_params params;
+	int fd = ring_create(entries, &params), rc;
+
+	while (fd == -ENOMEM && entries > RING_SLOTS_MIN) {
+		entries /= 2;
+		fd = ring_create(entries, &params);
 	}
 	if (fd < 0)
 		return fd;
@@ -141,12 +167,11 @@ static int ring_setup(struct ring *ring)
 	if (!(params.flags & IORING_SETUP_NO_SQARRAY))
 		for (uint32_t i = 0; i < params.sq_entries; i++)
 			ring->uring.sq.array[i] = i;
-	ring->setup_flags = params.flags;
 	ring->owner = pthread_self();
 	ring->head = *ring->uring.cq.khead;
 	ring->timer_ns = 0;
 	ring->zc_report = (params.features & IORING_FEAT_REG_REG_RING) != 0;
-	ring_signal_descriptor(ring);
+	ring_reset_slots(ring, entries - RING_SPARE);
 	return 0;
 }
 
@@ -184,15 +209,9 @@ static int ring_make(struct taio_host *host, struct ring **ret_ring)
 	ring->host = host;
 	ring->uring.ring_fd = -1;
 	ring->event_fd = -1;
-	ring->slots = ring_entries(host) - RING_SPARE;
-	ring->ops = calloc(ring->slots, sizeof(*ring->ops));
+	ring->ops = calloc(ring_entries(host), sizeof(*ring->ops));
 	if (!ring->ops)
 		goto fail;
-	for (uint32_t i = ring->slots; i-- > 0;) {
-		ring->ops[i].owner = ring->free_op;
-		ring->free_op = &ring->ops[i];
-	}
-	ring->room = ring->slots;
 	rc = ring_flows_open(ring);
 	if (rc == 0)
 		rc = ring_buffers_open(ring);

@@ -41,7 +41,8 @@
 #endif
 
 #define RING_SLOTS_MAX   1024 /* entries of the submission queue */
-#define RING_SPARE       64   /* of them for cancellations, never for steps */
+#define RING_SLOTS_MIN   128
+#define RING_SPARE       64 /* of them for cancellations, never for steps */
 #define RING_FLOWS       128
 #define RING_CHUNKS      8 /* of a flow */
 #define RING_FILES       32
@@ -135,8 +136,7 @@ struct ring {
 	struct taio_host *host;
 	struct ring *next; /* in the registry */
 	pthread_t owner;
-	uint32_t users; /* mask of devices */
-	uint32_t setup_flags;
+	uint32_t users;  /* mask of devices */
 	uint32_t strays; /* completions of no operation: always 0 */
 	int broken;      /* negative errno: the ring could not be made again */
 	int event_fd;    /* -1 until somebody wants to poll: ring_descriptor() */
