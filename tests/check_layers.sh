@@ -9,6 +9,8 @@
 #
 # Above the drivers stand the engine and the API: they know the list of drivers, and what the control
 # steps of files, sockets and the ring share with them. A driver knows nothing of what is above it.
+# The command is an ordinary user of taio.h; only `taio policy` also administers what belongs to the
+# machine and to no engine, and for that there is policy/admin.h.
 # A room may use itself, what is named here, and system headers. "x/*" means any header of x.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -29,7 +31,7 @@ engine:   $public util/* request/* plan/* pick/* policy/policy.h engine/* $share
 drivers:  taio_driver.h taio.h util/* drivers/*
 drivers.h: taio_driver.h
 api:      $public util/* request/* plan/* pick/* policy/policy.h engine/* $shared
-cli:      taio.h util/* cli/*
+cli:      taio.h util/* cli/* policy/admin.h
 bpf:      taio_policy.h taio_policy_native.h vmlinux.h bpf/*
 schedulers: taio_policy.h vmlinux.h bpf/*
 examples: taio.h
