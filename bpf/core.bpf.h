@@ -22,7 +22,7 @@
 #define CORE_WEIGHT_MAX    1024
 #define CORE_FUTURE_NS     1000000    /* clocks of two CPUs never differ by that */
 #define CORE_ALIVE_NS      2000000000 /* an engine silent for longer has no load that counts */
-#define CORE_STALL         4          /* times the prediction without any completion: a stall */
+#define CORE_STALL         4          /* times the usual latency without any completion: a stall */
 
 #define CORE_VOLATILE(TYPE, LVALUE) (*(volatile TYPE *)&(LVALUE))
 
@@ -273,7 +273,7 @@ static __always_inline u32 core_is_news(struct taio_dev *dev, const struct taio_
 		return 1;
 	if (!s->bucket && s->submit_ns > since_ns) /* it was idle before */
 		since_ns = s->submit_ns;
-	expected = (u64)(s->predicted_ns ? s->predicted_ns : lat->ewma_ns[bucket]) * s->weight;
+	expected = (u64)lat->ewma_ns[bucket] * s->weight;
 	if (end_ns > since_ns && end_ns - since_ns > CORE_STALL * expected) {
 		if (end_ns > dev->stall_end_ns)
 			dev->stall_end_ns = end_ns;
@@ -440,7 +440,7 @@ struct core_pricing {
  * at the body of a loop in every state that it can be entered with. */
 struct core_offer {
 	struct taio_route route;
-	u32 each_ns;   /* least time per request that it can reach ... */
+	u32 each_ns;   /* about the least time per request that it can reach ... */
 	u32 filled;    /* ... at this load */
 	u32 filled_ns; /* ... where one request takes that long */
 	u32 tail;
@@ -456,18 +456,23 @@ static long core_ask_bucket(u32 bucket, void *arg)
 {
 	struct core_offer *offer = arg;
 	struct taio_work *work = core_at_taio_work(0);
-	u32 ns, each;
+	u32 ns, each, load;
 
 	if (!work)
 		return 1;
 	bucket = taio_index(bucket, TAIO_BUCKETS);
 	ns = core_limit(taio_hooks.price(&offer->route, bucket));
 	work->latency[bucket] = ns;
-	/* A device that occupies its caller never has more than one request. */
-	if (bucket && offer->route.caps->flags & TAIO_CAPS_SYNC)
+	/* Only as far as the device serves requests side by side; one that occupies its caller has
+	 * never more than one. */
+	load = taio_bucket_load(bucket);
+	if (load &&
+	    (load >= offer->route.caps->parallel || offer->route.caps->flags & TAIO_CAPS_SYNC))
 		return 0;
-	each = ns / (taio_bucket_load(bucket) + 1);
-	if (!bucket || each < offer->each_ns) {
+	each = ns / (load + 1);
+	/* More load is only worth what it gains: a saturated device has the same time per request
+	 * at all loads, and noise must not fill it to the brim. */
+	if (!load || each < offer->each_ns - (offer->each_ns >> 3)) {
 		offer->each_ns = each;
 		offer->filled = bucket;
 		offer->filled_ns = ns;
@@ -477,7 +482,7 @@ static long core_ask_bucket(u32 bucket, void *arg)
 
 /* Latency: the time and its bad moments. Throughput: the best time per request that the device can
  * reach, as long as it is not filled; then the waiting comes on top. CPU: processor time as
- * measured or published; time itself only decides between equals. */
+ * measured or published, and a little of the time, or everything would queue at one device. */
 static long core_write_bucket(u32 bucket, void *arg)
 {
 	struct core_offer *offer = arg;
@@ -500,7 +505,7 @@ static long core_write_bucket(u32 bucket, void *arg)
 		wait_ns = ns - offer->filled_ns;
 	price->cost[0][slot][bucket] = core_limit(ns + ns * offer->tail / 1024);
 	price->cost[1][slot][bucket] = core_limit(offer->each_ns + wait_ns + 1);
-	price->cost[2][slot][bucket] = core_limit(offer->cpu_ns + (ns >> 6) + 1);
+	price->cost[2][slot][bucket] = core_limit(offer->cpu_ns + (ns >> 3) + 1);
 	return 0;
 }
 

@@ -7,11 +7,11 @@
  */
 #include "policy.bpf.h"
 
-#define TAB_TUNABLES(T)                                                                          \
-	T(memory, 32, 1, 255, "completions", "weight of the past in a table entry")              \
-	T(tail_percent, 10, 0, 1000, "%", "share of the excess of the slowest 1 % in the price") \
-	T(probe_every, 64, 1, 65535, "own costs", "how long a quiet candidate is left alone")    \
-	T(probe_small, 64, 1, 65535, "best costs", "how dear a probe may be, up to 128 KiB")     \
+#define TAB_TUNABLES(T)                                                                         \
+	T(memory, 32, 1, 255, "completions", "weight of the past in a table entry")             \
+	T(tail_percent, 5, 0, 1000, "%", "share of the excess of the slowest 1 % in the price") \
+	T(probe_every, 64, 1, 65535, "own costs", "how long a quiet candidate is left alone")   \
+	T(probe_small, 64, 1, 65535, "best costs", "how dear a probe may be, up to 128 KiB")    \
 	T(probe_large, 8, 1, 65535, "best costs", "how dear a probe may be, above 128 KiB")
 TAIO_TUNABLES(TAB_TUNABLES)
 
