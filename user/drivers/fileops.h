@@ -14,6 +14,10 @@
  *     permitted, owner. TAIO_PRESERVE: mode, access ACL, times and, where permitted, owner of the
  *     source. While it is a temporary, nobody can open it who cannot open the final file.
  *   - An old destination that may not be written is -EACCES, although it could be replaced.
+ *     A file in a directory that may not be written, or one that is itself a mount point, can only
+ *     be written with TAIO_IN_PLACE.
+ *   - What appears under the name between the look at it and the publishing is replaced only if it
+ *     is a file: -EISDIR, -EEXIST else.
  *   - The same file on both sides is -EINVAL, a directory -EISDIR, a FIFO or socket file
  *     -EOPNOTSUPP (it is not waited for); devices are written in place, never truncated.
  *   - TAIO_NO_CLOBBER: -EEXIST if there is anything by that name, at the latest when it is

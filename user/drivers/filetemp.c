@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,11 +191,9 @@ static int filetemp_link_beside(struct taio_file *file, const char *path, char r
 	return -EEXIST;
 }
 
-/* From a temporary name to the final one. */
-static int filetemp_rename(const struct taio_file *file, const char *from, const char *to)
+/* From a temporary name to one that must be free. */
+static int filetemp_rename_new(const char *from, const char *to)
 {
-	if (!(file->flags & TAIO_NO_CLOBBER))
-		return rename(from, to) == 0 ? 0 : -errno;
 	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
@@ -205,24 +204,39 @@ static int filetemp_rename(const struct taio_file *file, const char *from, const
 	return 0;
 }
 
+/* Something was made by that name since it was looked at: only a file may be replaced unseen. */
+static int filetemp_judge_late(const struct taio_file *file, const char *path)
+{
+	struct stat st;
+
+	if (file->flags & TAIO_NO_CLOBBER)
+		return -EEXIST;
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return S_ISREG(st.st_mode) ? 0 : S_ISDIR(st.st_mode) ? -EISDIR : -EEXIST;
+}
+
 static int filetemp_publish(struct taio_file *file)
 {
 	char target[PATH_MAX], room[PATH_MAX];
 	const char *path = filetemp_target(file, target);
-	int rc;
+	bool named = file->temp_name[0];
+	int rc = 0;
 
 	if (!path)
 		return -errno;
-	if (file->temp_name[0]) {
+	if (named)
 		rc = path_beside(path, file->temp_name, room);
-	} else {
-		rc = file->state & TAIO_FILE_TO_EXISTED ? -EEXIST : filetemp_link(file, path);
-		if (rc != -EEXIST || (file->flags & TAIO_NO_CLOBBER))
+	if (rc == 0 && !(file->state & TAIO_FILE_TO_EXISTED)) {
+		rc = named ? filetemp_rename_new(room, path) : filetemp_link(file, path);
+		if (rc != -EEXIST)
 			return rc;
-		rc = filetemp_link_beside(file, path, room);
+		rc = filetemp_judge_late(file, path);
 	}
-	if (rc == 0)
-		rc = filetemp_rename(file, room, path);
+	if (rc == 0 && !named)
+		rc = filetemp_link_beside(file, path, room);
+	if (rc == 0 && rename(room, path) < 0)
+		rc = -errno;
 	return rc;
 }
 
