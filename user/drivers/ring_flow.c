@@ -427,6 +427,17 @@ static void flow_poll_start(struct ring *ring, struct ring_flow *flow, struct fl
 	chunk->state = reading ? CHUNK_READ_POLL : CHUNK_WRITE_POLL;
 }
 
+/* The memory may not be pinned (RLIMIT_MEMLOCK): what is left is sent by copying.
+ * Return: whether that is the new state of things. */
+static bool flow_copies_now(struct ring_flow *flow, int32_t res)
+{
+	if (!flow->zero_copy || (res != -ENOMEM && res != -ENOBUFS) || !flow_may_write(flow))
+		return false;
+	flow->zero_copy = false;
+	flow->step->copied = 1;
+	return true;
+}
+
 /* The tries that nobody else sees: a signal, a pipe that is not ready. Return: whether it is one. */
 static bool flow_again(struct ring *ring, struct ring_flow *flow, struct flow_chunk *chunk,
 		       int32_t res)
@@ -436,6 +447,10 @@ static bool flow_again(struct ring *ring, struct ring_flow *flow, struct flow_ch
 
 	if (flow->cancelled)
 		return false;
+	if (chunk->state == CHUNK_WRITING && flow_copies_now(flow, res)) {
+		flow_write_start(ring, flow, chunk);
+		return true;
+	}
 	if (res == -EINTR || (polled && res >= 0)) {
 		if (reading)
 			flow_read_start(ring, flow, chunk);
@@ -478,7 +493,9 @@ static bool flow_notified(struct ring *ring, struct ring_flow *flow, struct ring
 	if (res > 0)
 		chunk->put += (uint32_t)res;
 	assert(chunk->put <= chunk->got);
-	if (res <= 0) {
+	if (flow_copies_now(flow, res)) {
+		return true; /* with the notification, as the rest of a short send */
+	} else if (res <= 0) {
 		flow_write_failed(flow, chunk, res < 0 ? res : -EIO);
 	} else if (chunk->put == chunk->got) {
 		flow->writing--;
@@ -495,7 +512,7 @@ static void flow_done(struct ring *ring, struct ring_op *op, int32_t res, uint32
 	struct flow_chunk *chunk = &flow->chunk[op->chunk];
 
 	ring->continued = 1;
-	if (flow->zero_copy && chunk->state >= CHUNK_WRITING &&
+	if ((flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)) &&
 	    flow_notified(ring, flow, op, res, flags)) {
 		flow_advance(ring, flow);
 		return;

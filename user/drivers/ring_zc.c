@@ -18,10 +18,17 @@
 /* state of an operation */
 enum zc_state {
 	ZC_SENDING = 0,
-	ZC_SENT /* its notification is awaited */
+	ZC_SENT,   /* its notification is awaited */
+	ZC_REFUSED /* the same, then it is sent by copying */
 };
 
 /* In step->priv: STATE the first error, BYTES what was sent, COUNT operations in flight. */
+
+/* The memory may not be pinned: RLIMIT_MEMLOCK. */
+static bool zc_is_refused(int64_t res)
+{
+	return res == -ENOMEM || res == -ENOBUFS;
+}
 
 /* What a datagram socket heard of its peer it says once: the next send would succeed again. */
 static bool zc_is_said_once(const struct taio_step *step, int64_t error)
@@ -38,7 +45,7 @@ static void zc_give_back(struct ring *ring, struct taio_step *step)
 	if (step->priv[RING_PRIV_BYTES] > 0 && !zc_is_said_once(step, error))
 		step->result = (int64_t)step->priv[RING_PRIV_BYTES];
 	else
-		step->result = error;
+		step->result = zc_is_refused(error) ? -EOPNOTSUPP : error;
 	if (step->result < 0)
 		step->failed_side = 2;
 	ring_finish(ring, RING_ZC, step);
@@ -69,28 +76,65 @@ static void zc_detach(struct ring *ring, struct taio_step *step)
 	zc_give_back(ring, step);
 }
 
-static void zc_done(struct ring *ring, struct ring_op *op, int32_t res, uint32_t flags)
+static int zc_flags(const struct taio_step *step)
+{
+	if (step->to.kind != TAIO_KIND_STREAM)
+		return MSG_NOSIGNAL;
+	return MSG_NOSIGNAL | MSG_WAITALL | (step->flags & TAIO_SF_MORE ? MSG_MORE : 0);
+}
+
+static void zc_send_copy(struct ring *ring, struct ring_op *op)
+{
+	struct taio_step *step = op->step;
+	struct io_uring_sqe *sqe = ring_sqe(ring);
+
+	step->copied = 1;
+	op->state = ZC_SENDING;
+	io_uring_prep_send(sqe, step->to.fd, step->from.ptr,
+			   step->len < RING_LEN_MAX ? step->len : RING_LEN_MAX, zc_flags(step));
+	ring_sqe_done(ring, sqe, op);
+	ring->continued = 1;
+}
+
+static void zc_notified(struct ring *ring, struct ring_op *op, int32_t res)
 {
 	struct taio_step *step = op->step;
 
+	if (step && op->state == ZC_REFUSED) {
+		zc_send_copy(ring, op);
+		return;
+	}
+	if (step && ((uint32_t)res & IORING_NOTIF_USAGE_ZC_COPIED))
+		step->copied = 1;
+	zc_op_over(ring, op);
+}
+
+static void zc_done(struct ring *ring, struct ring_op *op, int32_t res, uint32_t flags)
+{
+	struct taio_step *step = op->step;
+	bool again;
+
 	if (flags & IORING_CQE_F_NOTIF) {
-		if (step && ((uint32_t)res & IORING_NOTIF_USAGE_ZC_COPIED))
-			step->copied = 1;
-		zc_op_over(ring, op);
+		zc_notified(ring, op, res);
 		return;
 	}
 	assert(step);
 	assert(op->state == ZC_SENDING);
+	again = zc_is_refused(res) && step->to.kind == TAIO_KIND_STREAM && !step->copied &&
+		!step->priv[RING_PRIV_CANCEL];
 	if (res >= 0)
 		step->priv[RING_PRIV_BYTES] += (uint32_t)res;
-	else if (!step->priv[RING_PRIV_STATE] ||
-		 step->priv[RING_PRIV_STATE] == (uint64_t)-ECANCELED) /* of one behind it */
-		step->priv[RING_PRIV_STATE] = (uint64_t)(int64_t)res;
-	if (!(flags & IORING_CQE_F_MORE)) {
-		zc_op_over(ring, op); /* failed at once: no notification */
+	else if (!again && (!step->priv[RING_PRIV_STATE] ||
+			    step->priv[RING_PRIV_STATE] == (uint64_t)-ECANCELED))
+		step->priv[RING_PRIV_STATE] = (uint64_t)(int64_t)res; /* not of one behind it */
+	if (!(flags & IORING_CQE_F_MORE)) { /* failed at once: no notification */
+		if (again)
+			zc_send_copy(ring, op);
+		else
+			zc_op_over(ring, op);
 		return;
 	}
-	op->state = ZC_SENT;
+	op->state = again ? ZC_REFUSED : ZC_SENT;
 	if (step->priv[RING_PRIV_CANCEL])
 		zc_detach(ring, step);
 }
@@ -130,8 +174,7 @@ static uint64_t zc_length(const struct ring *ring, const struct taio_step *step,
 enum taio_submit ring_zc_submit(struct ring *ring, struct taio_step *step)
 {
 	const bool stream = step->to.kind == TAIO_KIND_STREAM;
-	const int flags = (stream ? MSG_WAITALL : 0) |
-			  (stream && (step->flags & TAIO_SF_MORE) ? MSG_MORE : 0);
+	const int flags = zc_flags(step);
 	const int fixed = ring_is_fixed(ring, &step->from, step->len) ? step->from.fixed : -1;
 	const uint8_t *data = step->from.ptr;
 	uint64_t len, unit, count = 0;
@@ -141,6 +184,7 @@ enum taio_submit ring_zc_submit(struct ring *ring, struct taio_step *step)
 	unit = stream ? RING_LEN_MAX : ring_zc_unit(&step->to);
 	len = zc_length(ring, step, unit);
 	assert(len > 0);
+	step->copied = 0;
 	step->priv[RING_PRIV_FLOW] = RING_SENDS;
 	step->priv[RING_PRIV_STATE] = 0;
 	step->priv[RING_PRIV_BYTES] = 0;
