@@ -16,6 +16,7 @@
 
 #define COPY_EVENTS    64
 #define COPY_TREE_JOBS 64
+#define COPY_BATCH     16 /* requests that are prepared before the engine runs */
 /* descriptors of a request: source, destination, directory */
 #define COPY_JOB_FDS   3
 #define COPY_OTHER_FDS 64
@@ -391,8 +392,9 @@ int copy_request(struct copy *copy, const struct taio_endpoint *from,
 		return 1;
 	if (copy_pace(copy))
 		return 1;
+	/* a quarter at a time: waking up for each small file would cost as much as the file */
 	while (copy->in_flight == copy->jobs) {
-		if (copy_turn(copy, 1))
+		if (copy_turn(copy, copy->jobs / 4 ? copy->jobs / 4 : 1))
 			return 1;
 	}
 	job = copy_job_get(copy, from_text, to_text, dir);
@@ -413,7 +415,7 @@ int copy_request(struct copy *copy, const struct taio_endpoint *from,
 	if (dir)
 		dir->pending++;
 	/* the first requests run while the next ones are prepared */
-	if (++copy->in_flight % 8 == 0)
+	if (++copy->in_flight % COPY_BATCH == 0)
 		return copy_turn(copy, 0);
 	return 0;
 }
