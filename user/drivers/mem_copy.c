@@ -20,7 +20,7 @@
 
 #define MEM_LINE  64
 #define MEM_PAIR  128 /* bytes of one turn of a loop */
-#define MEM_AHEAD 1024
+#define MEM_AHEAD 512
 #define MEM_PAGE  4096
 #define MEM_PAGES 8
 

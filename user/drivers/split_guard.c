@@ -84,10 +84,10 @@ void *split_guard_area(void)
 	"cmpq %[job], (%[revoked])\n\t"                                                           \
 	"jae 76f\n"                                                                               \
 	"72:\n\t"                                                                                 \
-	"cmpq $-1152, %[i]\n\t"                                                                   \
+	"cmpq $-640, %[i]\n\t"                                                                    \
 	"jg 73f\n\t"                                                                              \
-	"prefetcht0 1024(%[from], %[i])\n\t"                                                      \
-	"prefetcht0 1088(%[from], %[i])\n\t" LINES "addq $128, %[i]\n\t"                          \
+	"prefetcht0 512(%[from], %[i])\n\t"                                                       \
+	"prefetcht0 576(%[from], %[i])\n\t" LINES "addq $128, %[i]\n\t"                           \
 	"jmp 72b\n"                                                                               \
 	"73:\n\t" LINES "addq $128, %[i]\n\t"                                                     \
 	"jnz 73b\n"                                                                               \

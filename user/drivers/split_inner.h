@@ -58,18 +58,19 @@ struct split_team {
 	_Atomic uint64_t contentions[SPLIT_CONTENTION_COUNT];
 	_Atomic uint64_t call_ns; /* smoothed time from a call to the first look */
 	_Atomic uint32_t useless; /* calls in a row that were not worth it */
-	/* the owner's own */
-	_Alignas(64) const struct mem_copy *mem;
-	uint64_t seen_bytes; /* that would have been split if there had been a thread */
-	uint64_t last_call_ns;
-	uint64_t window_from_ns, window_bytes;
+	/* the owner's own; first what it needs to say no */
+	_Alignas(64) uint64_t quiet_until_ns; /* copy of contended_until_ns */
 	uint64_t suspect_ns; /* when a piece was revoked whose helper has not come back; 0 */
-	uint32_t windows;    /* in a row that were full */
+	uint32_t verdict;    /* the answer to the last question */
+	uint32_t wanted, started;
+	uint32_t windows; /* in a row that were full */
+	uint64_t window_from_ns, window_bytes;
+	uint64_t last_call_ns;
+	const struct mem_copy *mem;
+	uint64_t seen_bytes; /* that would have been split if there had been a thread */
 	uint64_t absent_ns;  /* copied beside a helper that is awake and takes nothing */
 	uint64_t helper_bytes, helper_ns; /* sums at the end of the last job */
 	uint64_t jobs, calls, revocations;
-	uint32_t verdict; /* the answer to the last question */
-	uint32_t wanted, started;
 	struct split_helper helper[SPLIT_HELPERS];
 };
 

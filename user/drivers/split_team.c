@@ -161,35 +161,57 @@ static int team_is_suspect(struct split_team *team)
 	return 0;
 }
 
+/* Out of service? The owner keeps the end of it beside what it has to read anyway: the answer
+ * "no" comes before every copy and must not cost a line of its own. */
+static int team_is_out_of_service(struct split_team *team)
+{
+	uint64_t until = team->quiet_until_ns;
+
+	if (!until)
+		until = atomic_load_explicit(&team->contended_until_ns, memory_order_relaxed);
+	if (!until)
+		return 0;
+	team->quiet_until_ns = until;
+	if (clock_ns() < until)
+		return 1;
+	team->quiet_until_ns = 0;
+	/* Served; who finds it contended again counts anew. */
+	atomic_compare_exchange_strong(&team->contended_until_ns, &until, 0);
+	return 0;
+}
+
+static int team_is_awake(struct split_team *team)
+{
+	for (uint32_t i = 0; i < team->started; i++) {
+		struct split_helper *h = &team->helper[i];
+
+		if (atomic_load_explicit(&h->awake, memory_order_relaxed) &&
+		    atomic_load_explicit(&h->usable, memory_order_relaxed) &&
+		    !atomic_load_explicit(&h->called_ns, memory_order_relaxed))
+			return 1;
+	}
+	return 0;
+}
+
 static enum team_verdict team_judge(struct split_team *team, size_t len)
 {
-	uint64_t until = atomic_load_explicit(&team->contended_until_ns, memory_order_relaxed);
 	uint64_t now_ns, called_ns, call_bytes;
 
-	if (!until) {
-		/* The usual case needs no clock. */
-		for (uint32_t i = 0; i < team->started; i++) {
-			struct split_helper *h = &team->helper[i];
-
-			if (atomic_load_explicit(&h->awake, memory_order_relaxed) &&
-			    atomic_load_explicit(&h->usable, memory_order_relaxed) &&
-			    !atomic_load_explicit(&h->called_ns, memory_order_relaxed))
-				return TEAM_AWAKE;
-		}
-	}
+	if (team_is_out_of_service(team))
+		return TEAM_NO;
+	if (team_is_awake(team))
+		return TEAM_AWAKE;
 	now_ns = clock_ns();
-	if (until) {
-		if (now_ns < until)
-			return TEAM_NO;
-		/* Served; who finds it contended again counts anew. */
-		atomic_compare_exchange_strong(&team->contended_until_ns, &until, 0);
-	}
 	for (uint32_t i = 0; i < team->started; i++) {
 		called_ns = atomic_load_explicit(&team->helper[i].called_ns, memory_order_relaxed);
 		if (called_ns && now_ns > called_ns + TEAM_LATE_NS) {
 			split_contended(team, SPLIT_LATE, now_ns);
 			return TEAM_NO;
 		}
+	}
+	if (atomic_load_explicit(&team->broken, memory_order_relaxed)) {
+		team->wanted = 0;
+		return TEAM_NO;
 	}
 	if (!team->started) {
 		team->seen_bytes += len;
@@ -206,9 +228,7 @@ static enum team_verdict team_judge(struct split_team *team, size_t len)
 
 int split_team_ready(struct split_team *team, size_t len)
 {
-	if (len < SPLIT_MIN || !team->wanted ||
-	    atomic_load_explicit(&team->broken, memory_order_relaxed) ||
-	    (team->suspect_ns && team_is_suspect(team)))
+	if (len < SPLIT_MIN || !team->wanted || (team->suspect_ns && team_is_suspect(team)))
 		team->verdict = TEAM_NO;
 	else
 		team->verdict = team_judge(team, len);
@@ -308,7 +328,7 @@ static void team_revoke(struct split_team *team, struct team_job *job)
 			continue;
 		if (broken) {
 			/* It may still write: there is nothing but to wait, and no second time. */
-			atomic_store(&team->broken, 1);
+			team->wanted = 0;
 			while (team_held(team, i, job))
 				sched_yield();
 		}
