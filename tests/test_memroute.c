@@ -135,7 +135,7 @@ Test(memroute, a_destination_is_forgotten_when_much_was_copied_since)
 		struct mem_route route = { 0 };
 
 		mem_route_is_cold(&route, block, BLOCK);
-		for (int k = 0; k < 80; k++)
+		for (int k = 0; k < 140; k++)
 			mem_route_is_cold(&route, other, BLOCK);
 		block_flush(block, BLOCK);
 		cold += mem_route_is_cold(&route, block, BLOCK);

@@ -7,7 +7,7 @@
 #include "util/memroute.h"
 
 #define MEM_TWO_PROBES (256u << 10) /* from here on a second probe is cheap beside the copy */
-#define MEM_HOT_SPAN   (4u << 20)   /* bytes copied since, after which a destination is forgotten */
+#define MEM_HOT_SPAN   (8u << 20)   /* bytes copied since, after which a destination is forgotten */
 
 #define MEM_STREAK 4 /* cold answers in a row that make the next one likely */
 

@@ -57,7 +57,7 @@ enum mem_choice {
 #define MEM_COLD_MIN  (32u << 10) /* a shorter copy is not worth the question */
 #define MEM_NT_MIN    (4u << 10)  /* shortest copy that is streamed to cold memory */
 #define MEM_SPLIT_MIN (64u << 10) /* shortest copy for more than one core */
-#define MEM_LARGE     (4u << 20)  /* from here on the cache is no help, hot or not */
+#define MEM_LARGE     (8u << 20)  /* from here on the cache is no help, hot or not */
 
 /**
  * The rule. Pure. To spare the question whether other cores are ready, ask first with 1 and only
