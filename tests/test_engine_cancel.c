@@ -507,7 +507,7 @@ Test(engine_cancel, timeouts_at_any_moment_give_one_event)
 
 /* ---- closing the engine ---- */
 
-#define IN_FLIGHT 400
+#define IN_FLIGHT 200
 static uint8_t undelivered[IN_FLIGHT];
 
 static void on_undelivered(void *arg, const struct taio_event *event)
