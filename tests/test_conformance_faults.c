@@ -454,6 +454,14 @@ Test(conformance_faults, reset_source_is_not_mistaken_for_its_end, .timeout = 60
 	world_close(&w);
 }
 
+/* dir[1] becomes a directory on which something can be mounted. */
+static void world_mount_point(struct world *w)
+{
+	int n = snprintf(w->dir[1], sizeof(w->dir[1]), "%.57s/mount", w->dir[0]);
+
+	cr_assert(n > 0 && (size_t)n < sizeof(w->dir[1]) && mkdir(w->dir[1], 0755) == 0);
+}
+
 /* ---- a full disk --------------------------------------------------------------------------------------- */
 
 static void full_disk(struct world *w, const char *name, uint8_t from, bool exact)
@@ -495,6 +503,7 @@ Test(conformance_faults, full_disk_is_an_error_and_rw_takes_no_byte_too_many)
 	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
 		cr_skip_test("no file system can be mounted here: %s", strerror(errno));
 	world_open(&w);
+	world_mount_point(&w);
 	cr_assert_eq(mount("none", w.dir[1], "tmpfs", 0, "size=1m"), 0);
 	full_disk(&w, "rw", TAIO_KIND_STREAM, true);
 	full_disk(&w, "rw", TAIO_KIND_PIPE, true);
@@ -503,6 +512,7 @@ Test(conformance_faults, full_disk_is_an_error_and_rw_takes_no_byte_too_many)
 	full_disk(&w, "splice", TAIO_KIND_PIPE, true);
 	full_disk(&w, "splice", TAIO_KIND_STREAM, false);
 	cr_assert_eq(umount(w.dir[1]), 0);
+	rmdir(w.dir[1]);
 	world_close(&w);
 }
 
@@ -708,8 +718,10 @@ Test(conformance_faults, reflink_shares_blocks_where_the_file_system_can, .timeo
 	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
 		cr_skip_test("no file system can be mounted here: %s", strerror(errno));
 	world_open(&w);
+	world_mount_point(&w);
 	xfs = reflink_on(&w, "xfs", "-m reflink=1");
 	btrfs = reflink_on(&w, "btrfs", "");
+	rmdir(w.dir[1]);
 	world_close(&w);
 	fprintf(stderr, "reflink was tried on xfs: %s, btrfs: %s\n", xfs ? "yes" : "no",
 		btrfs ? "yes" : "no");
