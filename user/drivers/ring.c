@@ -202,11 +202,14 @@ static void ring_destroy(struct ring *ring)
 static int ring_make(struct taio_host *host, struct ring **ret_ring)
 {
 	struct ring *ring = calloc(1, sizeof(*ring));
+	struct sigaction action;
 	int rc = -ENOMEM;
 
 	if (!ring)
 		return rc;
 	ring->host = host;
+	ring->sigpipe_ignored = sigaction(SIGPIPE, NULL, &action) == 0 &&
+				action.sa_handler == SIG_IGN;
 	ring->uring.ring_fd = -1;
 	ring->event_fd = -1;
 	ring->ops = calloc(ring_entries(host), sizeof(*ring->ops));

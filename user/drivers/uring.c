@@ -27,6 +27,13 @@ static enum taio_submit uring_submit(struct taio_device *dev, struct taio_step *
 	return ring_flow_submit(ring, step, &how);
 }
 
+/* A pipe without a reader sends SIGPIPE to whoever enters the ring, and nothing can be said to the
+ * kernel against it: only for programs that ignore the signal. */
+static int uring_fits(struct taio_device *dev, const struct taio_step *step)
+{
+	return step->to.kind != TAIO_KIND_PIPE || ((const struct ring *)dev->priv)->sigpipe_ignored;
+}
+
 static int uring_open(struct taio_device *dev)
 {
 	return ring_open(dev, RING_URING);
@@ -102,6 +109,7 @@ const struct taio_driver taio_driver_uring = {
 	.caps = uring_caps,
 	.probe = ring_probe,
 	.open = uring_open,
+	.fits = uring_fits,
 	.close = uring_close,
 	.submit = uring_submit,
 	.reap = uring_reap,
