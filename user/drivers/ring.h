@@ -136,12 +136,13 @@ struct ring {
 	struct taio_host *host;
 	struct ring *next; /* in the registry */
 	pthread_t owner;
-	uint32_t users;  /* mask of devices */
-	uint32_t strays; /* completions of no operation: always 0 */
-	int broken;      /* negative errno: the ring could not be made again */
-	int event_fd;    /* -1 until somebody wants to poll: ring_descriptor() */
-	uint8_t moved;   /* it was said that the engine changed its thread */
-	uint64_t clock;  /* counts uses of files */
+	uint32_t users;          /* mask of devices */
+	uint32_t strays;         /* completions of no operation: always 0 */
+	int broken;              /* negative errno: the ring could not be made again */
+	int event_fd;            /* -1 until somebody wants to poll: ring_descriptor() */
+	uint8_t sigpipe_ignored; /* by the program, when the ring was made */
+	uint8_t moved;           /* it was said that the engine changed its thread */
+	uint64_t clock;          /* counts uses of files */
 	struct __kernel_timespec timer_limit; /* read by the kernel when it is told */
 	uint64_t timer_ns; /* when the timer in the ring ends, by the coarse clock; 0: none */
 
