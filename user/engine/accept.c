@@ -159,7 +159,10 @@ static int accept_classify(struct taio *e, struct request *r, const struct taio_
 		return -errno;
 	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
 		end->kind = TAIO_KIND_FILE;
-		end->fs = (uint8_t)fileops_fs_of(end->fd, (uint64_t)st.st_dev);
+		/* A block device lies on devtmpfs, but that is not what it is made of. */
+		end->fs = S_ISBLK(st.st_mode)
+				  ? (uint8_t)TAIO_FS_OTHER
+				  : (uint8_t)fileops_fs_of(end->fd, (uint64_t)st.st_dev);
 		e->fd_fs[end->fd & 63] = end->fs;
 		if (S_ISREG(st.st_mode))
 			*ret_size = (uint64_t)st.st_size;
