@@ -35,9 +35,10 @@ struct null_room {
 
 static struct null_room null_room_get(struct null *null, char little[NULL_LITTLE])
 {
-	struct null_room room = { little, NULL_LITTLE, -1 };
+	struct null_room room = { .size = NULL_LITTLE, .index = -1 };
 	uint32_t used = atomic_load_explicit(&null->rooms_used, memory_order_relaxed);
 
+	room.data = little;
 	while (~used & ((1u << NULL_ROOMS) - 1)) {
 		int i = __builtin_ctz(~used);
 

@@ -126,7 +126,7 @@ void *split_guard_area(void)
 	    : "rax", "xmm0", "xmm1", "xmm2", "xmm3", "cc", "memory"
 
 /* Both return what is left of @i; @to and @from are the ends of the ranges. */
-static __attribute__((noinline)) int64_t guard_sse2(void *area, char *to, const char *from,
+static __attribute__((noinline)) int64_t guard_sse2(void *area, uintptr_t to, uintptr_t from,
 						    int64_t i, const _Atomic uint64_t *revoked,
 						    uint64_t job)
 {
@@ -134,7 +134,7 @@ static __attribute__((noinline)) int64_t guard_sse2(void *area, char *to, const 
 	return i;
 }
 
-static __attribute__((noinline)) int64_t guard_avx2(void *area, char *to, const char *from,
+static __attribute__((noinline)) int64_t guard_avx2(void *area, uintptr_t to, uintptr_t from,
 						    int64_t i, const _Atomic uint64_t *revoked,
 						    uint64_t job)
 {
@@ -145,8 +145,7 @@ static __attribute__((noinline)) int64_t guard_avx2(void *area, char *to, const 
 int split_guard_copy(void *area, void *to, const void *from, size_t len,
 		     const _Atomic uint64_t *revoked, uint64_t job)
 {
-	char *to_end = (char *)to + len;
-	const char *from_end = (const char *)from + len;
+	uintptr_t to_end = (uintptr_t)to + len, from_end = (uintptr_t)from + len;
 	int64_t i = -(int64_t)len;
 
 	do {
