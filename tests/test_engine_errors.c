@@ -234,6 +234,8 @@ BOTH(a_disk_that_is_full)
 
 BOTH(a_device_that_is_full)
 {
+	if (access("/dev/full", W_OK))
+		cr_skip_test("/dev/full: %s", strerror(errno));
 	kit_fails(some_file(10000), taio_path("/dev/full"), ENOSPC, TAIO_STEP_WRITE);
 	kit_fails(taio_memory("x", 1), taio_path("/dev/full"), ENOSPC, TAIO_STEP_WRITE);
 }
@@ -486,7 +488,7 @@ BOTH(a_peer_that_never_comes)
 {
 	struct taio_options options = kit_options();
 	struct taio_event event;
-	char text[64];
+	char text[KIT_PATH + 16];
 
 	options.timeout_ns = 50 * MS;
 	local_address(text, sizeof(text), "listen:", kit_port());
@@ -497,7 +499,7 @@ BOTH(a_peer_that_never_comes)
 	event = kit_copy(taio_address(text), old_file(), &options);
 	cr_assert_eq(event.result, -ETIMEDOUT);
 	cr_assert_eq(event.step, TAIO_STEP_ACCEPT);
-	snprintf(text, sizeof(text), "listen:unix:%.40s/s", kit_dir);
+	snprintf(text, sizeof(text), "listen:unix:%s", kit_path("s"));
 	event = kit_copy(taio_address(text), old_file(), &options);
 	cr_assert_eq(event.result, -ETIMEDOUT);
 	cr_assert_not(kit_exists(kit_path("s")), "the socket's name was left behind");
@@ -924,7 +926,7 @@ BOTH(options_of_an_engine_out_of_range)
 	cr_assert_eq(open_with(&options), -EINVAL);
 	options = kit_engine_options(base_flags);
 	options.policy = "no-such-policy";
-	cr_assert_eq(open_with(&options), -EPERM, "it could only be an object");
+	cr_assert_eq(open_with(&options), -ENOENT);
 	options.flags &= ~(uint32_t)TAIO_NO_BPF;
 	cr_assert_eq(open_with(&options), -ENOENT);
 	options = kit_engine_options(base_flags);
