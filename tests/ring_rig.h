@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -120,6 +120,18 @@ static inline void rig_close(struct rig *rig)
 		if (rig->dev[i].priv)
 			rig->dev[i].driver->close(&rig->dev[i]);
 	rig_remove_dir(rig);
+}
+
+/* Becomes a user who may not lock more than this, and whom nobody else is: the kernel counts by
+ * user. Who may lock all there is has no limit. */
+static inline void little_locked_memory(size_t bytes)
+{
+	const struct rlimit limit = { bytes, bytes };
+	const uid_t uid = 60000 + (uid_t)getpid() % 5000;
+
+	cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+	if (geteuid() == 0)
+		cr_assert_eq(setresuid(uid, uid, uid), 0);
 }
 
 static inline int count_fds(void)

@@ -4,7 +4,6 @@
  * coherence with the page cache, and that the second descriptor of a file leaves no trace (locks,
  * executables, descriptor numbers, file flags).
  */
-#include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
 
@@ -340,15 +339,12 @@ Test(direct, record_locks_of_the_program_survive)
 
 Test(direct, memory_that_may_not_be_locked_is_used_unregistered)
 {
-	const struct rlimit none = { 262144, 262144 };
 	struct rig rig;
 	uint8_t *data = bytes_new(2 * MIB, 19);
 	struct taio_step step;
 	int from, to;
 
-	cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &none), 0);
-	if (geteuid() == 0) /* who may lock all there is has no limit */
-		cr_assert_eq(setresuid(65534, 65534, 65534), 0);
+	little_locked_memory(1900000); /* enough for a ring, not for a slab */
 	if (!direct_rig(&rig))
 		return;
 	from = file_new(&rig, "from", data, 2 * MIB);

@@ -9,7 +9,6 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -96,15 +95,12 @@ Test(ring, too_few_descriptors_are_another_reason)
 /* Since 6.14 the memory of a ring counts as locked. */
 Test(ring, little_memory_to_lock_makes_a_smaller_ring)
 {
-	const struct rlimit little = { 98304, 98304 };
 	struct rig rig;
 	uint8_t got[5];
 	struct taio_step step;
 	int fd;
 
-	cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &little), 0);
-	if (geteuid() == 0) /* who may lock all there is has no limit */
-		cr_assert_eq(setresuid(65534, 65534, 65534), 0);
+	little_locked_memory(98304);
 	rig_init(&rig);
 	rig.host.requests = 4096;
 	cr_assert_eq(rig.dev[0].driver->open(&rig.dev[0]), 0, "%s", rig.dev[0].reason);

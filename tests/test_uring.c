@@ -932,3 +932,73 @@ Test(uring, idle_engine_may_go_to_another_thread, .timeout = 30)
 	rig_close(&rig);
 	free(data);
 }
+
+struct owner {
+	struct rig *rig;
+	struct taio_step *step;
+	pthread_barrier_t *submitted, *closed;
+};
+
+static void *owner_run(void *arg)
+{
+	struct owner *owner = arg;
+
+	cr_assert_eq(rig_submit(owner->rig, RING_URING, owner->step), TAIO_QUEUED);
+	cr_assert_null(rig_wait(owner->rig, RING_URING, 5));
+	if (owner->submitted) {
+		pthread_barrier_wait(owner->submitted);
+		pthread_barrier_wait(owner->closed);
+	}
+	return NULL;
+}
+
+/* A receive that waits is left in the ring of a thread that has ended, or that only sleeps. */
+static void close_elsewhere(bool alive)
+{
+	struct rig rig;
+	uint8_t got[64];
+	pthread_barrier_t submitted, closed;
+	struct taio_step step, other;
+	struct owner owner = { &rig, &step, alive ? &submitted : NULL, &closed };
+	pthread_t thread;
+	uint64_t start;
+	int fd[2], before;
+
+	pthread_barrier_init(&submitted, NULL, 2);
+	pthread_barrier_init(&closed, NULL, 2);
+	rig_init(&rig);
+	unix_pair(fd);
+	before = count_fds();
+	step = step_copy(end_fd(TAIO_KIND_STREAM, fd[0]), end_memory(got), sizeof(got));
+	other = step;
+	cr_assert_eq(rig.dev[0].driver->open(&rig.dev[0]), 0);
+	pthread_create(&thread, NULL, owner_run, &owner); /* takes the idle ring over */
+	if (alive)
+		pthread_barrier_wait(&submitted);
+	else
+		pthread_join(thread, NULL);
+	cr_expect_eq(rig_submit(&rig, RING_URING, &other), TAIO_BUSY);
+	start = rig_now();
+	rig.dev[0].driver->close(&rig.dev[0]);
+	cr_expect_lt(rig_now() - start, 5000000000);
+	cr_expect_eq(count_fds(), before);
+	if (alive) {
+		pthread_barrier_wait(&closed);
+		pthread_join(thread, NULL);
+	}
+	pthread_barrier_destroy(&submitted);
+	pthread_barrier_destroy(&closed);
+	close(fd[0]);
+	close(fd[1]);
+	rig_remove_dir(&rig);
+}
+
+Test(uring, engine_whose_thread_has_ended_can_be_closed, .timeout = 30)
+{
+	close_elsewhere(false);
+}
+
+Test(uring, engine_whose_thread_sleeps_can_be_closed, .timeout = 30)
+{
+	close_elsewhere(true);
+}

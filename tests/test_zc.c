@@ -4,7 +4,6 @@
  * a cancelled one does not wait for the peer, datagrams keep their size and order.
  */
 #include <pthread.h>
-#include <sys/resource.h>
 
 #include "ring_rig.h"
 
@@ -112,11 +111,7 @@ Test(zc, file_arrives_whole, .timeout = 30)
 
 static void send_without_locked_memory(bool from_file)
 {
-	const struct rlimit little = { 196608, 196608 };
-
-	cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &little), 0);
-	if (geteuid() == 0) /* who may lock all there is has no limit */
-		cr_assert_eq(setresuid(65534, 65534, 65534), 0);
+	little_locked_memory(196608);
 	send_all(false, from_file);
 }
 
