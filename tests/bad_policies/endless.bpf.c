@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* endless: a loop whose end depends on what is in a map. The verifier refuses it. */
+/* endless: waits for somebody else to end its loop. The verifier refuses it. */
 #include "policy.bpf.h"
 
 static u64 endless_price(struct taio_route *route, u32 bucket)
 {
-	u64 cost = bucket;
+	u64 cost = taio_bucket_load(bucket);
 
-	for (u64 i = 0; i < route->lat->count; i++)
-		cost += cost >> (i & 7);
+	while (CORE_VOLATILE(const u64, route->lat->count))
+		__asm__ volatile("");
 	return cost;
 }
 

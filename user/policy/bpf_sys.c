@@ -88,6 +88,7 @@ int bpf_sys_shape(int map_fd, struct bpf_sys_shape *ret_shape)
 	ret_shape->max_entries = info.max_entries;
 	ret_shape->flags = info.map_flags;
 	ret_shape->id = info.id;
+	memcpy(ret_shape->name, info.name, sizeof(ret_shape->name));
 	return 0;
 }
 

@@ -23,6 +23,7 @@ int bpf_sys_find_user(const char *name, int map_fd, int but);
 
 struct bpf_sys_shape {
 	uint32_t type, key_size, value_size, max_entries, flags, id;
+	char name[16];
 };
 int bpf_sys_shape(int map_fd, struct bpf_sys_shape *ret_shape);
 

@@ -97,12 +97,17 @@ static int policy_plan(const struct taio_policy *policy, const char *text, int f
 			      (source && source->ops->where == TAIO_POLICY_BPF);
 	if (!ret_plan->in_kernel)
 		return 0;
-	if (policy->options.engine_flags & TAIO_NO_BPF)
+	if (!(policy->options.engine_flags & TAIO_NO_BPF))
+		err = object_find(request->name, ret_plan->path, sizeof(ret_plan->path), why,
+				  why_size);
+	else if (force_bpf || strchr(request->name, '/'))
 		err = policy_why(-EPERM, why, why_size, "%s: this engine may not use BPF",
 				 request->name);
 	else
-		err = object_find(request->name, ret_plan->path, sizeof(ret_plan->path), why,
-				  why_size);
+		err = policy_why(-ENOENT, why, why_size,
+				 "%s: no such policy among the native ones, and this engine may "
+				 "not use BPF",
+				 request->name);
 	if (err && ret_plan->twin && !force_bpf) {
 		ret_plan->in_kernel = 0;
 		err = 0;
