@@ -279,7 +279,8 @@ int taio_cancel(struct taio *e, uint64_t cookie)
 	for (uint32_t i = 0; i < e->pool.used; i++) {
 		struct request *r = &e->pool.slots[i];
 
-		if (r->state != REQUEST_FREE && r->cookie == cookie && !r->error) {
+		if (r->state != REQUEST_FREE && r->cookie == cookie && !r->error &&
+		    !r->cancelled_late) {
 			engine_cancel(e, r, -ECANCELED);
 			found++;
 		}

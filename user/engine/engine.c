@@ -119,8 +119,10 @@ void engine_cancel(struct taio *e, struct request *r, int error)
 	if (r->error || r->traits & REQUEST_CANCELLED)
 		return;
 	/* The file has its name already: it is too late, and the true result will come soon. */
-	if (r->file && (r->file->state & TAIO_FILE_PUBLISHED))
+	if (r->file && (r->file->state & TAIO_FILE_PUBLISHED)) {
+		r->cancelled_late = 1;
 		return;
+	}
 	r->traits |= REQUEST_CANCELLED;
 	engine_fail(e, r, error, step, PICK_NONE);
 	switch ((enum request_state)r->state) {

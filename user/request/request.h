@@ -47,22 +47,22 @@ struct request {
 	uint64_t wake_ns;    /* key in the timer heap while timer != REQUEST_NONE */
 	uint64_t deadline_ns;
 	uint64_t limit_rate;
-	uint64_t allowed;  /* devices that may carry its bytes */
+	uint64_t allowed;   /* devices that may carry its bytes */
 	uint64_t forbidden; /* devices that may not run */
-	uint64_t excluded; /* devices that failed it */
-	uint64_t devices;  /* devices that carried bytes */
+	uint64_t excluded;  /* devices that failed it */
+	uint64_t devices;   /* devices that carried bytes */
 	uint64_t *progress;
 	struct taio_trace *trace;
 	struct taio_file *file;
 	struct taio_addr *addr_from, *addr_to;
 	struct request_vector vector_from, vector_to;
 	struct taio_step *parked; /* a segment that found every device full */
-	int32_t wait_fd; /* REQUEST_WAIT_FD: which */
-	int32_t error;   /* first error, negative errno */
-	uint32_t flags;  /* enum taio_flag */
-	uint32_t next;   /* in the queue that its state names */
-	uint32_t lane_next[2]; /* behind it on the lane of its source, destination */
-	uint32_t timer;        /* place in the timer heap, REQUEST_NONE: none */
+	int32_t wait_fd;          /* REQUEST_WAIT_FD: which */
+	int32_t error;            /* first error, negative errno */
+	uint32_t flags;           /* enum taio_flag */
+	uint32_t next;            /* in the queue that its state names */
+	uint32_t lane_next[2];    /* behind it on the lane of its source, destination */
+	uint32_t timer;           /* place in the timer heap, REQUEST_NONE: none */
 	uint16_t tag;
 	uint16_t outstanding;           /* steps in the hands of devices */
 	uint8_t fifo[REQUEST_FIFO_MAX]; /* enum taio_step_type, REQUEST_FIFO_TO */
@@ -73,19 +73,20 @@ struct request {
 	uint8_t retries;
 	uint8_t event_flags;
 	uint8_t main_device;
-	uint8_t traits;   /* enum request_trait */
-	uint8_t attempts; /* of the present step, after errors */
-	uint8_t user_length; /* the caller said how much: a source that grows is not followed */
+	uint8_t traits;         /* enum request_trait */
+	uint8_t attempts;       /* of the present step, after errors */
+	uint8_t user_length;    /* the caller said how much: a source that grows is not followed */
+	uint8_t cancelled_late; /* asked for when its file had been published */
 };
 
 enum request_trait {
 	REQUEST_HAS_LANES = 1 << 0, /* it stands in the queues of its streams */
 	REQUEST_ENDED = 1 << 1,     /* the source said: no more */
 	REQUEST_CANCELLED = 1 << 2,
-	REQUEST_SPARSE = 1 << 3,  /* the source has holes that shall stay holes */
-	REQUEST_ONLY_RW = 1 << 4, /* a file that lies about its size (procfs): plain reads only */
-	REQUEST_POSITION = 1 << 6,  /* a file is used at its descriptor's own position */
-	REQUEST_QUEUED = 1 << 7     /* it is in a ready queue */
+	REQUEST_SPARSE = 1 << 3,   /* the source has holes that shall stay holes */
+	REQUEST_ONLY_RW = 1 << 4,  /* a file that lies about its size (procfs): plain reads only */
+	REQUEST_POSITION = 1 << 6, /* a file is used at its descriptor's own position */
+	REQUEST_QUEUED = 1 << 7    /* it is in a ready queue */
 };
 
 _Static_assert(sizeof(struct request) <= 464, "request and event must fit in 512 bytes");
@@ -131,8 +132,8 @@ static inline unsigned int request_fifo_side(const struct request *r)
 }
 static inline enum taio_step_type request_fifo_head(const struct request *r)
 {
-	return r->fifo_count ? (enum taio_step_type)(r->fifo[r->fifo_head] & ~REQUEST_FIFO_TO) :
-			       TAIO_STEP_NONE;
+	return r->fifo_count ? (enum taio_step_type)(r->fifo[r->fifo_head] & ~REQUEST_FIFO_TO)
+			     : TAIO_STEP_NONE;
 }
 static inline void request_fifo_pop(struct request *r)
 {
