@@ -289,8 +289,9 @@ static int object_line_is_noise(const char *line, size_t length)
 					     "mark_precise", "max_states",  "peak_states",
 					     "from ",        "last_idx",    "regs=",
 					     "parent ",      "-- ",         "; ",
-					     "func#",        "caller:",     "callee:",
-					     "frame",        "(0)",         " frame" };
+					     "func#",        "cur state:",  "old state:",
+					     "caller:",      "callee:",     "frame",
+					     "(0)",          " frame" };
 	size_t digits = 0;
 
 	if (!length || line[0] == ' ')
