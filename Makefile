@@ -207,28 +207,32 @@ $(BUILD)/obj/examples/%.o: examples/%.c $(STAMP)
 # every object with its internal names: for the command, the unit tests and the benchmarks
 $(BUILD)/libtaio-test.a: $(LIB_OBJ)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
+	$(Q)rm -f $@.new && $(AR) rcs $@.new $^ && mv -f $@.new $@
 
 # one object with only the public names left, so that no internal name meets one of the program
 $(BUILD)/libtaio.a: $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)$(CC) -r -nostdlib -o $(BUILD)/obj/libtaio.o $^
 	$(Q)$(OBJCOPY) --localize-hidden $(BUILD)/obj/libtaio.o
-	$(Q)rm -f $@ && $(AR) rcs $@ $(BUILD)/obj/libtaio.o
+	$(Q)rm -f $@.new && $(AR) rcs $@.new $(BUILD)/obj/libtaio.o && mv -f $@.new $@
 
 $(BUILD)/$(SOFILE): $(LIB_OBJ) user/libtaio.map
 	$(call say,LD,$@)
-	$(Q)$(CC) -shared -o $@ $(LINK) $(GC) $(NOUNDEF) -Wl,-soname,$(SONAME) \
+	$(Q)$(CC) -shared -o $@.new $(LINK) $(GC) $(NOUNDEF) -Wl,-soname,$(SONAME) \
 		-Wl,--version-script,user/libtaio.map $(LDFLAGS) $(LIB_OBJ) -luring -lpthread -ldl
+	$(Q)mv -f $@.new $@
 
 $(BUILD)/$(SONAME) $(BUILD)/libtaio.so: $(BUILD)/$(SOFILE)
 	@ln -sf $(SOFILE) $@
 
+# Products come under their name when they are whole: one may be running.
+#
 # The command carries taio and liburing in itself and needs only libc at start: it must start as
 # fast as cp. The reason for lazy binding is the same.
 $(BUILD)/taio: $(CLI_OBJ) $(BUILD)/libtaio-test.a
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $(LINK) $(GC) $(LDFLAGS) $^ -l:liburing.a -lpthread -ldl
+	$(Q)$(CC) -o $@.new $(LINK) $(GC) $(LDFLAGS) $^ -l:liburing.a -lpthread -ldl
+	$(Q)mv -f $@.new $@
 
 $(BUILD)/taio.pc: taio.pc.in include/taio.h
 	$(call say,GEN,$@)
