@@ -457,7 +457,8 @@ static void device_names(char *text, size_t size)
 						taio_device_name(engine, i));
 }
 
-static void print_row(unsigned int connections, uint64_t size, const char *peer, int which)
+static void print_row(unsigned int connections, uint64_t size, const char *peer, int which,
+		      unsigned int rounds)
 {
 	const double bytes = (double)size * connections;
 	const double mine = bench_median(&contenders[TAIO].series);
@@ -467,9 +468,9 @@ static void print_row(unsigned int connections, uint64_t size, const char *peer,
 	device_names(devices, sizeof(devices));
 	printf("{\"bench\":\"tcp\",\"connections\":%u,\"bytes\":%llu,\"size\":\"%s\","
 	       "\"peer\":\"%s\",\"route\":\"%s\",\"taio_gbps\":%.3f,\"peer_gbps\":%.3f,"
-	       "\"ratio\":%.3f,\"devices\":\"%s\"}\n",
+	       "\"ratio\":%.3f,\"rounds\":%u,\"devices\":\"%s\"}\n",
 	       connections, (unsigned long long)size, bench_size(size, label), peer,
-	       contenders[which].name, bytes * 8 / mine, bytes * 8 / theirs, theirs / mine,
+	       contenders[which].name, bytes * 8 / mine, bytes * 8 / theirs, theirs / mine, rounds,
 	       devices);
 	fflush(stdout);
 }
@@ -479,30 +480,46 @@ static int faster(int a, int b)
 	return bench_median(&contenders[a].series) <= bench_median(&contenders[b].series) ? a : b;
 }
 
-static void cell(unsigned int connections, uint64_t size, unsigned int rounds, int count)
+/* Turns until the cell's time is over, but one at least. Return: how many. */
+static unsigned int take_turns(unsigned int connections, uint64_t size, uint64_t until_ns,
+			       unsigned int most, int count, unsigned int batches, bool counts)
 {
-	uint64_t batches = SAMPLE_BYTES / (size * connections);
+	unsigned int turns = 0;
 
-	if (batches > SAMPLE_BATCHES / (connections > 1 ? 8 : 1))
-		batches = SAMPLE_BATCHES / (connections > 1 ? 8 : 1);
-	if (batches == 0)
-		batches = 1;
+	while (turns < most && (turns == 0 || bench_now_ns() < until_ns)) {
+		for (int i = 0; i < count; i++) {
+			double ns = sample(&contenders[i], connections, size, batches);
+
+			if (counts)
+				bench_add(&contenders[i].series, ns);
+		}
+		turns++;
+	}
+	return turns;
+}
+
+static void cell(unsigned int connections, uint64_t size, uint64_t budget_ns, int count)
+{
+	const uint64_t total = size * connections, start = bench_now_ns();
+	const uint64_t most = connections > 1 ? SAMPLE_BATCHES / 8 : SAMPLE_BATCHES;
+	uint64_t batches = SAMPLE_BYTES / total;
+	unsigned int rounds = 0;
+
+	batches = batches < 1 ? 1 : batches > most ? most : batches;
 	make_file(size);
 	devices_seen = 0;
 	for (int i = 0; i < count; i++)
 		contenders[i].series.count = 0;
-	/* nobody's first time counts; taio has to learn this cell, too */
-	for (int i = 0; i < count && size * connections <= 1ULL << 30; i++)
-		for (int again = 0; again < (i == TAIO ? 4 : 1); again++)
-			(void)sample(&contenders[i], connections, size, (unsigned int)batches);
-	for (unsigned int round = 0; round < rounds; round++)
-		for (int i = 0; i < count; i++)
-			bench_add(&contenders[i].series,
-				  sample(&contenders[i], connections, size, (unsigned int)batches));
-	print_row(connections, size, "sendfile", SENDFILE);
-	print_row(connections, size, "best", faster(SENDFILE, MMAP));
+	/* nobody's first times count; taio has to learn this cell, too */
+	if (total <= 1ULL << 30)
+		(void)take_turns(connections, size, start + budget_ns / 4, 4, count,
+				 (unsigned int)batches, false);
+	rounds = take_turns(connections, size, start + budget_ns, ROUNDS_MAX, count,
+			    (unsigned int)batches, true);
+	print_row(connections, size, "sendfile", SENDFILE, rounds);
+	print_row(connections, size, "best", faster(SENDFILE, MMAP), rounds);
 	if (count > NGINX_OFF)
-		print_row(connections, size, "nginx", faster(NGINX_ON, NGINX_OFF));
+		print_row(connections, size, "nginx", faster(NGINX_ON, NGINX_OFF), rounds);
 }
 
 /* Every contender's answer is the file, byte by byte. */
@@ -587,13 +604,12 @@ int main(int argc, char **argv)
 	     connections += CONNECTIONS - 1)
 		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 			const uint64_t total = sizes[i] * connections;
-			unsigned int rounds = total >= 4ULL << 30   ? 1
-					      : total >= 1ULL << 28 ? 3
-								    : ROUNDS_MAX;
+			/* the largest takes what it takes, half a minute and more */
+			uint64_t budget_ms = quick ? 1200 : total >= 1ULL << 28 ? 5000 : 3000;
 
-			if (quick && (total >= 4ULL << 30 || i % 2))
+			if (quick && (total >= 1ULL << 30 || i % 2 == 0))
 				continue;
-			cell(connections, sizes[i], quick && rounds > 5 ? 5 : rounds, count);
+			cell(connections, sizes[i], budget_ms * 1000000, count);
 		}
 	return 0;
 }
