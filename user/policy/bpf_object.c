@@ -290,8 +290,9 @@ static int object_line_is_noise(const char *line, size_t length)
 					     "from ",        "last_idx",    "regs=",
 					     "parent ",      "-- ",         "; ",
 					     "func#",        "cur state:",  "old state:",
-					     "caller:",      "callee:",     "frame",
-					     "(0)",          " frame" };
+					     "caller:",      "to caller",   "returning from",
+					     "callee:",      "frame",       "(0)",
+					     " frame" };
 	size_t digits = 0;
 
 	if (!length || line[0] == ' ')
@@ -332,18 +333,29 @@ static void object_add_place(const char *log, const char *before, char *line, si
 			 (int)strcspn(at + 3, "\n"), at + 3);
 }
 
+/* The verdict in a line of the log. Return: NULL: none. Some stand behind the instruction. */
+static const char *object_verdict(const char *line, size_t length)
+{
+	static const char loop[] = "infinite loop detected";
+
+	if (!object_line_is_noise(line, length))
+		return line;
+	return memmem(line, length, loop, sizeof(loop) - 1);
+}
+
 static void object_decisive_line(const char *log, char *ret_line, size_t size)
 {
 	const char *end = log + strlen(log);
 
 	ret_line[0] = '\0';
 	while (end > log) {
-		const char *start = end;
+		const char *start = end, *verdict;
 
 		while (start > log && start[-1] != '\n')
 			start--;
-		if (!object_line_is_noise(start, (size_t)(end - start))) {
-			snprintf(ret_line, size, "%.*s", (int)(end - start), start);
+		verdict = object_verdict(start, (size_t)(end - start));
+		if (verdict) {
+			snprintf(ret_line, size, "%.*s", (int)(end - verdict), verdict);
 			object_add_place(log, start, ret_line, size);
 			return;
 		}
