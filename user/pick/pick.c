@@ -13,7 +13,11 @@
 #define PICK_LEVEL_MAX           10  /* 1 ms << 10: about a second */
 #define PICK_PROBE_SHARE         128 /* probes may cost 1/128 of the time that work took */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
-#define PICK_SURPRISE            4 /* times the price */
+#define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
+#define PICK_MEMORY_USES         15           /* ... so often, ... */
+#define PICK_MEMORY_STREAK       8
+#define PICK_MEMORY_COST_NS      20000 /* ... for steps so short */
+#define PICK_SURPRISE            4     /* times the price */
 #define PICK_SURPRISE_MIN_NS     20000
 
 /* The published figures as a price, when the policy has none: service time, waited for in turn by
@@ -206,6 +210,65 @@ static void pick_take(const struct pick_query *query, const struct pick_candidat
 	query->context->last[class] = c->device;
 }
 
+static uint32_t pick_version(const struct picker *picker, const struct pick_query *query,
+			     uint32_t class)
+{
+	const struct pick_context *context = query->context;
+
+	return context->index == PICK_NONE
+		       ? 0
+		       : picker->maps->price[context->index * TAIO_CLASSES + class].version;
+}
+
+/*
+ * Most decisions are the one before over again. One that came out the same several times in a row
+ * holds for a short time and a few uses, as long as prices and the load of its device stay, nothing
+ * is overdue and the same devices may run it; a rival whose load has fallen meanwhile is seen a few
+ * decisions later.
+ */
+static bool pick_remembered(const struct picker *picker, const struct pick_query *query,
+			    uint32_t class, struct pick_choice *ret_choice)
+{
+	struct pick_memory *memory = &query->context->memory[class];
+	const struct pick_candidate *c = &query->context->candidate[memory->at];
+	const struct pick_device *device = &picker->device[c->device];
+
+	if (!memory->left || query->now_ns >= memory->until_ns || memory->goal != query->goal ||
+	    memory->skip != (query->skip | query->context->unfit) || device->quarantine_ns ||
+	    device->in_flight >= device->limit ||
+	    memory->version != pick_version(picker, query, class) ||
+	    taio_bucket_of(pick_load(picker, device)) != memory->bucket ||
+	    (device->in_flight && query->now_ns > device->progress_ns + 2ULL * memory->cost_ns))
+		return false;
+	memory->left--;
+	pick_take(query, c, class, memory->cost_ns, memory->bucket, TAIO_WHY_PRICE, ret_choice);
+	return true;
+}
+
+static void pick_remember(const struct picker *picker, const struct pick_query *query,
+			  const struct pick_candidate *c, uint32_t class, uint64_t cost,
+			  uint8_t bucket)
+{
+	struct pick_memory *memory = &query->context->memory[class];
+	uint8_t at = (uint8_t)(c - query->context->candidate);
+
+	if (memory->at != at || memory->bucket != bucket || memory->goal != query->goal)
+		memory->streak = 0;
+	else if (memory->streak < PICK_MEMORY_STREAK)
+		memory->streak++;
+	memory->at = at;
+	memory->bucket = bucket;
+	memory->goal = (uint8_t)query->goal;
+	memory->left = 0;
+	if (memory->streak < PICK_MEMORY_STREAK || cost > PICK_MEMORY_COST_NS)
+		return;
+	memory->until_ns = query->now_ns + PICK_MEMORY_NS;
+	memory->skip = query->skip | query->context->unfit;
+	memory->cost_ns = (uint32_t)cost;
+	memory->version = pick_version(picker, query, class);
+	memory->left = PICK_MEMORY_USES;
+}
+
 int pick_choose(struct picker *picker, const struct pick_query *query,
 		struct pick_choice *ret_choice)
 {
@@ -213,6 +276,8 @@ int pick_choose(struct picker *picker, const struct pick_query *query,
 	struct pick_best best = { 0 };
 
 	assert(query->goal < TAIO_GOALS);
+	if (pick_remembered(picker, query, class, ret_choice))
+		return 0;
 	pick_scan(picker, query, class, &best);
 	if (!best.candidate) {
 		if (best.full)
@@ -241,8 +306,10 @@ int pick_choose(struct picker *picker, const struct pick_query *query,
 	    best.kept_cost <= best.cost + (best.cost >> 4)) {
 		pick_take(query, best.kept, class, best.kept_cost, best.kept_bucket, TAIO_WHY_PRICE,
 			  ret_choice);
+		pick_remember(picker, query, best.kept, class, best.kept_cost, best.kept_bucket);
 		return 0;
 	}
+	pick_remember(picker, query, best.candidate, class, best.cost, best.bucket);
 	pick_take(query, best.candidate, class, best.cost, best.bucket,
 		  best.open == 1 ? TAIO_WHY_ONLY : TAIO_WHY_PRICE, ret_choice);
 	return 0;

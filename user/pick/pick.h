@@ -23,6 +23,17 @@ struct pick_candidate {
 	struct taio_caps caps;
 };
 
+/* A decision that still holds: see pick_remembered(). */
+struct pick_memory {
+	uint64_t until_ns, skip;
+	uint32_t cost_ns;
+	uint32_t version; /* of the price */
+	uint8_t at;       /* place among the candidates */
+	uint8_t bucket, goal;
+	uint8_t left;   /* uses */
+	uint8_t streak; /* times it was made anew and came out the same */
+};
+
 /* A route context as this engine sees it. */
 struct pick_context {
 	uint64_t key;
@@ -32,6 +43,7 @@ struct pick_context {
 	uint64_t unfit;             /* devices that turned out not to work here ... */
 	uint64_t unfit_ns;          /* ... until then */
 	struct pick_candidate candidate[TAIO_SLOTS];
+	struct pick_memory memory[TAIO_CLASSES];
 };
 
 struct pick_device {
