@@ -7,7 +7,8 @@
  *   ring_queue.c    telling, waiting, reaping, cancelling
  *   ring_plain.c    steps that are one entry of the submission queue
  *   ring_zc.c       steps that are zero-copy sends from memory
- *   ring_flow.c     steps that move bytes from descriptor to descriptor through bounce buffers
+ *   ring_flow.c     steps that move bytes from descriptor to descriptor through bounce buffers,
+ *   ring_chunk.c    piece by piece
  *   ring_buffer.c   registered memory and bounce buffers
  *   ring_file.c     O_DIRECT descriptors of files that others opened without
  *   ring_control.c  open, sync, close, connect, accept

@@ -10,56 +10,12 @@
  * bytes moved are a prefix. A source or destination without positions (stream, pipe, file opened
  * for appending) is served one operation at a time, in order.
  */
-#include "drivers/ring.h"
+#include "drivers/ring_flow.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include "taio.h"
-
-enum chunk_state {
-	CHUNK_EMPTY = 0,
-	CHUNK_READING,
-	CHUNK_READ_POLL, /* the source is a pipe that has nothing yet */
-	CHUNK_FULL,
-	CHUNK_WRITING,
-	CHUNK_WRITE_POLL, /* the destination is a pipe that has no room */
-	CHUNK_NOTIFY,     /* sent, the kernel still uses the memory */
-	CHUNK_DONE,
-	CHUNK_FAILED /* put bytes of it were written, the rest was not */
-};
-
-struct flow_chunk {
-	struct ring_buffer buffer;
-	uint64_t at; /* of its first byte in the step */
-	uint32_t want, got, put;
-	uint32_t op;
-	uint8_t state; /* enum chunk_state */
-};
-
-struct ring_flow {
-	struct taio_step *step; /* NULL: given back, only notifications are awaited */
-	struct ring_flow *next_free;
-	struct ring_file *from_direct, *to_direct;
-	uint64_t end;        /* no byte from here on will be moved */
-	uint64_t next_read;  /* where the next read starts */
-	uint64_t moved;      /* bytes of chunks before first */
-	uint64_t from_start; /* position of the source at the start of the step */
-	uint64_t to_start;
-	uint32_t first, ready, last; /* numbers of chunks, free running */
-	int32_t error;
-	uint8_t error_side;
-	uint8_t device, depth;
-	uint8_t ops;     /* slots in use */
-	uint8_t reading; /* chunks */
-	uint8_t writing; /* chunks, without those in CHUNK_NOTIFY */
-	bool from_serial, to_serial, to_append, zero_copy, stop, cancelled;
-	struct flow_chunk chunk[RING_CHUNKS];
-};
 
 int ring_flows_open(struct ring *ring)
 {
@@ -84,57 +40,7 @@ static struct flow_chunk *flow_chunk(struct ring_flow *flow, uint32_t number)
 	return &flow->chunk[number % flow->depth];
 }
 
-static bool flow_is_serial(const struct taio_end *end)
-{
-	return end->kind != TAIO_KIND_FILE;
-}
-
-static void flow_done(struct ring *ring, struct ring_op *op, int32_t res, uint32_t flags);
-
-static struct io_uring_sqe *flow_sqe(struct ring *ring, struct ring_flow *flow,
-				     struct flow_chunk *chunk, struct ring_op **ret_op)
-{
-	struct ring_op *op = ring_op_get(ring, flow->device, NULL, flow_done);
-
-	op->owner = flow;
-	op->chunk = (uint16_t)(chunk - flow->chunk);
-	chunk->op = (uint32_t)(op - ring->ops);
-	flow->ops++;
-	assert(flow->ops <= flow->depth);
-	*ret_op = op;
-	return ring_sqe(ring);
-}
-
-/* ---- reading --------------------------------------------------------------------------------- */
-
-static void flow_read_start(struct ring *ring, struct ring_flow *flow, struct flow_chunk *chunk)
-{
-	const struct taio_end *from = &flow->step->from;
-	struct ring_op *op;
-	struct io_uring_sqe *sqe = flow_sqe(ring, flow, chunk, &op);
-	const uint64_t offset = flow->from_start + chunk->at;
-	uint32_t want = chunk->want;
-
-	if (from->kind == TAIO_KIND_STREAM) {
-		/* Wait for the first bytes only: then take what is there and give it back. */
-		io_uring_prep_recv(sqe, from->fd, chunk->buffer.data, want,
-				   flow->next_read > 0 ? MSG_DONTWAIT : 0);
-	} else if (from->kind == TAIO_KIND_PIPE) {
-		io_uring_prep_read(sqe, from->fd, chunk->buffer.data, want, UINT64_MAX);
-	} else if (flow->from_direct) {
-		/* whole blocks; what is too much is not looked at */
-		want += (uint32_t)-want & (flow->from_direct->align - 1);
-		io_uring_prep_read(sqe, flow->from_direct->fd, chunk->buffer.data, want, offset);
-	} else {
-		io_uring_prep_read(sqe, from->fd, chunk->buffer.data, want, offset);
-	}
-	if (chunk->buffer.fixed >= 0 && from->kind == TAIO_KIND_FILE) {
-		sqe->opcode = IORING_OP_READ_FIXED;
-		sqe->buf_index = (uint16_t)chunk->buffer.fixed;
-	}
-	ring_sqe_done(ring, sqe, op);
-	chunk->state = CHUNK_READING;
-}
+/* ---- going on -------------------------------------------------------------------------------- */
 
 static void flow_read_more(struct ring *ring, struct ring_flow *flow)
 {
@@ -152,96 +58,8 @@ static void flow_read_more(struct ring *ring, struct ring_flow *flow)
 		flow->last++;
 		if (!flow->from_serial)
 			flow->next_read += chunk->want;
-		flow_read_start(ring, flow, chunk);
+		ring_chunk_read(ring, flow, chunk);
 	}
-}
-
-/* There is nothing more to be had from @at on. */
-static void flow_end_at(struct ring_flow *flow, uint64_t at)
-{
-	flow->stop = true;
-	if (at < flow->end)
-		flow->end = at;
-}
-
-static void flow_read_done(struct ring_flow *flow, struct flow_chunk *chunk, int32_t res)
-{
-	assert(flow->reading > 0);
-	flow->reading--;
-	chunk->state = CHUNK_FULL;
-	if (res < 0) {
-		const bool calm = (res == -EAGAIN && flow->from_serial && flow->next_read > 0) ||
-				  (res == -ECANCELED && flow->cancelled);
-
-		if (res == -EAGAIN)
-			res = -EOPNOTSUPP; /* see flow_again() */
-		if (!calm && chunk->at < flow->end && flow->error_side != 2) {
-			flow->error = res;
-			flow->error_side = 1;
-		}
-		flow_end_at(flow, chunk->at);
-		return;
-	}
-	/* a direct read may bring more than was asked for: whole blocks */
-	chunk->got = (uint32_t)res < chunk->want ? (uint32_t)res : chunk->want;
-	if (flow->from_serial) {
-		flow->next_read += chunk->got;
-		if (chunk->got == 0)
-			flow_end_at(flow, chunk->at);
-	} else if (chunk->got < chunk->want) {
-		flow_end_at(flow, chunk->at + chunk->got);
-	}
-}
-
-/* ---- writing --------------------------------------------------------------------------------- */
-
-static void flow_write_start(struct ring *ring, struct ring_flow *flow, struct flow_chunk *chunk)
-{
-	const struct taio_end *to = &flow->step->to;
-	struct ring_op *op;
-	struct io_uring_sqe *sqe = flow_sqe(ring, flow, chunk, &op);
-	const uint8_t *data = chunk->buffer.data + chunk->put;
-	const int more = flow->step->flags & TAIO_SF_MORE ? MSG_MORE : 0;
-	uint64_t offset = flow->to_start + chunk->at + chunk->put;
-	uint32_t len = chunk->got - chunk->put;
-	int fd = to->fd;
-
-	assert(len > 0);
-	chunk->state = CHUNK_WRITING;
-	if (to->kind == TAIO_KIND_STREAM && flow->zero_copy) {
-		ring_prep_send_zc(ring, sqe, fd, data, len, MSG_WAITALL | more,
-				  chunk->buffer.fixed);
-		ring_sqe_done(ring, sqe, op);
-		return;
-	}
-	if (to->kind == TAIO_KIND_STREAM) {
-		io_uring_prep_send(sqe, fd, data, len, MSG_NOSIGNAL | MSG_WAITALL | more);
-		ring_sqe_done(ring, sqe, op);
-		return;
-	}
-	if (to->kind == TAIO_KIND_PIPE)
-		offset = UINT64_MAX;
-	if (flow->to_direct && len >= flow->to_direct->align &&
-	    !(offset & (flow->to_direct->align - 1))) {
-		/* whole blocks directly, what is left of the last one through the cache */
-		fd = flow->to_direct->fd;
-		len &= ~(flow->to_direct->align - 1);
-	}
-	io_uring_prep_write(sqe, fd, data, len, offset);
-	if (chunk->buffer.fixed >= 0 && to->kind == TAIO_KIND_FILE) {
-		sqe->opcode = IORING_OP_WRITE_FIXED;
-		sqe->buf_index = (uint16_t)chunk->buffer.fixed;
-	}
-	ring_sqe_done(ring, sqe, op);
-}
-
-/* Bytes that came from a stream or pipe are gone from there: they are written even when the step
- * is to end, unless the destination itself could stall. */
-static bool flow_may_write(const struct ring_flow *flow)
-{
-	if (flow->error_side == 2)
-		return false;
-	return !flow->cancelled || (flow->from_serial && flow->step->to.kind == TAIO_KIND_FILE);
 }
 
 static void flow_write_more(struct ring *ring, struct ring_flow *flow)
@@ -264,40 +82,7 @@ static void flow_write_more(struct ring *ring, struct ring_flow *flow)
 			break;
 		flow->ready++;
 		flow->writing++;
-		flow_write_start(ring, flow, chunk);
-	}
-}
-
-static void flow_write_failed(struct ring_flow *flow, struct flow_chunk *chunk, int32_t error)
-{
-	flow->writing--;
-	flow->stop = true;
-	chunk->state = CHUNK_FAILED;
-	if (error == -ECANCELED && flow->cancelled)
-		return;
-	flow->error = error;
-	flow->error_side = 2;
-}
-
-static void flow_write_done(struct ring *ring, struct ring_flow *flow, struct flow_chunk *chunk,
-			    int32_t res)
-{
-	assert(flow->writing > 0);
-	if (res <= 0) {
-		/* a write that takes nothing and says nothing would be tried for ever */
-		res = res == 0 ? -EIO : res == -EAGAIN ? -EOPNOTSUPP : res;
-		flow_write_failed(flow, chunk, res);
-		return;
-	}
-	chunk->put += (uint32_t)res;
-	assert(chunk->put <= chunk->got);
-	if (chunk->put == chunk->got) {
-		flow->writing--;
-		chunk->state = CHUNK_DONE;
-	} else if (!flow_may_write(flow)) {
-		flow_write_failed(flow, chunk, -ECANCELED);
-	} else {
-		flow_write_start(ring, flow, chunk);
+		ring_chunk_write(ring, flow, chunk);
 	}
 }
 
@@ -396,7 +181,7 @@ static void flow_release(struct ring *ring, struct ring_flow *flow)
 }
 
 /* Whatever can be started is started; when nothing is in flight then, the step is over. */
-static void flow_advance(struct ring *ring, struct ring_flow *flow)
+void ring_flow_advance(struct ring *ring, struct ring_flow *flow)
 {
 	if (flow->step) {
 		flow_retire(flow);
@@ -411,125 +196,6 @@ static void flow_advance(struct ring *ring, struct ring_flow *flow)
 			flow_give_back(ring, flow);
 		flow_release(ring, flow);
 	}
-}
-
-/* ---- completions ----------------------------------------------------------------------------- */
-
-static void flow_poll_start(struct ring *ring, struct ring_flow *flow, struct flow_chunk *chunk)
-{
-	const bool reading = chunk->state == CHUNK_READING;
-	struct ring_op *op;
-	struct io_uring_sqe *sqe = flow_sqe(ring, flow, chunk, &op);
-
-	io_uring_prep_poll_add(sqe, reading ? flow->step->from.fd : flow->step->to.fd,
-			       reading ? POLLIN : POLLOUT);
-	ring_sqe_done(ring, sqe, op);
-	chunk->state = reading ? CHUNK_READ_POLL : CHUNK_WRITE_POLL;
-}
-
-/* The memory may not be pinned (RLIMIT_MEMLOCK): what is left is sent by copying.
- * Return: whether that is the new state of things. */
-static bool flow_copies_now(struct ring_flow *flow, int32_t res)
-{
-	if (!flow->zero_copy || (res != -ENOMEM && res != -ENOBUFS) || !flow_may_write(flow))
-		return false;
-	flow->zero_copy = false;
-	flow->step->copied = 1;
-	return true;
-}
-
-/* The tries that nobody else sees: a signal, a pipe that is not ready. Return: whether it is one. */
-static bool flow_again(struct ring *ring, struct ring_flow *flow, struct flow_chunk *chunk,
-		       int32_t res)
-{
-	const bool reading = chunk->state == CHUNK_READING || chunk->state == CHUNK_READ_POLL;
-	const bool polled = chunk->state == CHUNK_READ_POLL || chunk->state == CHUNK_WRITE_POLL;
-
-	if (flow->cancelled)
-		return false;
-	if (chunk->state == CHUNK_WRITING && flow_copies_now(flow, res)) {
-		flow_write_start(ring, flow, chunk);
-		return true;
-	}
-	if (res == -EINTR || (polled && res >= 0)) {
-		if (reading)
-			flow_read_start(ring, flow, chunk);
-		else
-			flow_write_start(ring, flow, chunk);
-		return true;
-	}
-	/* a file that is not ready was opened with O_NONBLOCK and would say so for ever */
-	if (res != -EAGAIN || polled ||
-	    !flow_is_serial(reading ? &flow->step->from : &flow->step->to) ||
-	    (reading && flow->next_read > 0))
-		return false;
-	flow_poll_start(ring, flow, chunk);
-	return true;
-}
-
-/* Of the two completions of SEND_ZC: @flags tell which, and whether there is a second. */
-static bool flow_notified(struct ring *ring, struct ring_flow *flow, struct ring_op *op,
-			  int32_t res, uint32_t flags)
-{
-	struct flow_chunk *chunk = &flow->chunk[op->chunk];
-
-	if (flags & IORING_CQE_F_NOTIF) {
-		if (flow->step && ((uint32_t)res & IORING_NOTIF_USAGE_ZC_COPIED))
-			flow->step->copied = 1;
-		ring_op_put(ring, op);
-		flow->ops--;
-		if (chunk->state == CHUNK_WRITING) {
-			if (flow_may_write(flow))
-				flow_write_start(ring, flow, chunk); /* the rest of it */
-			else
-				flow_write_failed(flow, chunk, -ECANCELED);
-		} else if (chunk->state == CHUNK_NOTIFY) {
-			chunk->state = CHUNK_DONE;
-		}
-		return true;
-	}
-	if (!(flags & IORING_CQE_F_MORE))
-		return false; /* failed at once: no second completion */
-	if (res > 0)
-		chunk->put += (uint32_t)res;
-	assert(chunk->put <= chunk->got);
-	if (flow_copies_now(flow, res)) {
-		return true; /* with the notification, as the rest of a short send */
-	} else if (res <= 0) {
-		flow_write_failed(flow, chunk, res < 0 ? res : -EIO);
-	} else if (chunk->put == chunk->got) {
-		flow->writing--;
-		chunk->state = CHUNK_NOTIFY;
-	} else if (!flow_may_write(flow)) {
-		flow_write_failed(flow, chunk, -ECANCELED);
-	}
-	return true;
-}
-
-static void flow_done(struct ring *ring, struct ring_op *op, int32_t res, uint32_t flags)
-{
-	struct ring_flow *flow = op->owner;
-	struct flow_chunk *chunk = &flow->chunk[op->chunk];
-
-	ring->continued = 1;
-	if ((flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)) &&
-	    flow_notified(ring, flow, op, res, flags)) {
-		flow_advance(ring, flow);
-		return;
-	}
-	ring_op_put(ring, op);
-	flow->ops--;
-	if (!flow_again(ring, flow, chunk, res)) {
-		/* a poll that was cancelled, or that is not needed any more */
-		if (res >= 0 &&
-		    (chunk->state == CHUNK_READ_POLL || chunk->state == CHUNK_WRITE_POLL))
-			res = -ECANCELED;
-		if (chunk->state == CHUNK_READING || chunk->state == CHUNK_READ_POLL)
-			flow_read_done(flow, chunk, res);
-		else
-			flow_write_done(ring, flow, chunk, res);
-	}
-	flow_advance(ring, flow);
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */

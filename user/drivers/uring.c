@@ -5,8 +5,9 @@
  *
  * There is no splice here: the ring hands every splice to a worker thread (IORING_OP_SPLICE never
  * runs inline), which costs several times what splice(2) or read and write through the ring cost;
- * the device "splice" does it. Descriptors are not registered either: a registered one would keep
- * its file open after the program closed it, for a gain of some 20 ns.
+ * the device "splice" does it. Descriptors are not registered either: it would save a few per cent
+ * of a cached 4 KiB read, and a registered descriptor keeps its file open after the program has
+ * closed it.
  */
 #include "drivers/ring.h"
 
