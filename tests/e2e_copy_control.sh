@@ -39,11 +39,11 @@ copy --policy hello random b
 is "--policy of a file that is no policy: exit 1" failed 1 hello
 copy --no-uring --no-bpf --no-cache random b
 is "--no-uring --no-bpf --no-cache" copied random b
-if [ -x "$BUILD/tests/seccomp" ]; then
+if "$BUILD/tests/seccomp" true 2> .err; then
 	run "$BUILD/tests/seccomp" "$taio" copy random b
 	is "with io_uring forbidden by seccomp" copied random b
 else
-	skip "with io_uring forbidden by seccomp: $BUILD/tests/seccomp was not built"
+	skip "with io_uring forbidden by seccomp: $(cat .err)"
 fi
 
 # ---- what is told --------------------------------------------------------------------------------
