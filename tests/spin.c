@@ -78,8 +78,7 @@ static void spin_submit(struct spin *spin, unsigned int slot)
 		1 + spin_random(spin) % (1U << (11 + spin_random(spin) % 8)) % SPIN_BYTES;
 	spin->to[slot][0] = (unsigned char)~spin->from[0];
 	spin->to[slot][spin->size[slot] - 1] = (unsigned char)~spin->from[spin->size[slot] - 1];
-	if (taio_schedule_pointer(spin->engine, spin->from, spin->to[slot], spin->size[slot],
-				  slot)) {
+	if (spin_schedule(spin, slot)) {
 		spin->failed++;
 		return;
 	}
