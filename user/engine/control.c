@@ -237,7 +237,8 @@ static void control_detach(struct taio *e, struct request *r, enum taio_step_typ
 	}
 }
 
-static void control_fill(struct request *r, enum taio_step_type type, struct taio_step *step)
+static void control_fill(struct taio *e, struct request *r, enum taio_step_type type,
+			 struct taio_step *step)
 {
 	unsigned int side = request_fifo_side(r);
 
@@ -247,7 +248,9 @@ static void control_fill(struct request *r, enum taio_step_type type, struct tai
 	step->to.fs = r->to.fs;
 	step->to.fd = r->to.fd;
 	step->to.offset = r->to.offset;
-	if (type == TAIO_STEP_OPEN_TO)
+	if (type == TAIO_STEP_FILE)
+		step->len = e->file_bytes;
+	else if (type == TAIO_STEP_OPEN_TO)
 		r->file->side = 1;
 	else if (type == TAIO_STEP_OPEN_FROM)
 		r->file->side = 0;
@@ -324,7 +327,7 @@ enum engine_next control_start(struct taio *e, struct request *r, enum taio_step
 	control_detach(e, r, type);
 	if (type == TAIO_STEP_CLOSE)
 		lane_leave_side(e, r, request_fifo_side(r)); /* before the number can be reused */
-	control_fill(r, type, step);
+	control_fill(e, r, type, step);
 	switch (control_run(e, r, type, step)) {
 	case ROUTE_DONE:
 		next = control_result(e, r, step);

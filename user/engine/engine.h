@@ -95,6 +95,7 @@ struct taio {
 	uint32_t device_count;
 	uint64_t open_async; /* asynchronous devices that are open */
 	uint64_t pin, forbid;
+	uint64_t file_bytes;  /* size of the last small file that was copied whole */
 	uint64_t route_stops; /* of the last decision: candidates left out because they block */
 	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];
 	uint8_t fd_fs[64]; /* enum taio_fs of descriptors, by number: a hint for prices */

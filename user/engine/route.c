@@ -181,7 +181,8 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 			   const struct pick_context *context, struct taio_step *step)
 {
 	const struct taio_capability **caps = e->route_cap[context - e->picker->context];
-	uint64_t skip = e->forbid | r->forbidden | r->excluded, stops = 0, open = 0;
+	uint64_t skip = e->forbid | r->forbidden | r->excluded;
+	uint64_t stops = 0, alone = 0, open = 0;
 	bool may_block = route_may_block(e);
 
 	if (step->op == TAIO_OP_COPY)
@@ -199,10 +200,15 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 		}
 		if (!may_block && route_stops(e, context, i, step))
 			stops |= bit;
+		else if (may_block && !engine_others(e) && e->device[number].worker)
+			alone |= bit; /* the only request would wait for it: a detour */
 		else
 			open |= bit;
 	}
 	/* Better a stop than no progress at all (no workers, no ring). */
+	if (!open && alone)
+		return skip; /* pinned to a worker */
+	skip |= alone;
 	e->route_stops = open ? stops : 0;
 	return skip | e->route_stops;
 }
@@ -371,6 +377,20 @@ static void route_unfit(struct taio *e, struct taio_step *step)
 	context->unfit_ns = e->now_ns + ROUTE_UNFIT_NS;
 }
 
+/* How large a file is shows only when it is open: a whole small file is picked for as if it were
+ * like the last one, and learnt from as what it was. */
+static void route_file_class(struct taio *e, const struct taio_step *step,
+			     struct pick_choice *choice)
+{
+	uint32_t class = taio_class_of((uint64_t)step->result);
+
+	e->file_bytes = (uint64_t)step->result;
+	if (step->slot == PICK_NONE || step->cell % TAIO_CLASSES == class)
+		return;
+	choice->cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
+	choice->predicted_ns = (uint32_t)(e->now_ns - step->start_ns);
+}
+
 static void route_account(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct taio_device *device = &e->device[step->device];
@@ -399,6 +419,10 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 			choice.predicted_ns = (uint32_t)(e->now_ns - step->start_ns);
 			result.learn = true;
 		}
+	} else if (step->op == TAIO_OP_FILE) {
+		result.learn = step->result >= 0 && (step->file->state & TAIO_FILE_DONE);
+		if (result.learn)
+			route_file_class(e, step, &choice);
 	} else {
 		result.learn = step->result >= 0;
 	}
