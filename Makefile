@@ -79,6 +79,7 @@ LIB_SRC  := $(filter-out user/cli/%,$(call wild,user/*.c user/*/*.c user/*/*/*.c
 CLI_SRC  := $(call wild,user/cli/*.c user/cli/*/*.c)
 POLICIES := $(patsubst schedulers/%.bpf.c,%,$(call wild,schedulers/*.bpf.c))
 BPF_SRC  := $(call wild,bpf/*.bpf.c)
+TBPF_SRC := $(call wild,tests/*/*.bpf.c)
 HELP_SRC := $(call wild,tests/helpers*.c)
 UNIT_SRC := $(call wild,tests/test_*.c)
 FUZZ_SRC := $(call wild,tests/fuzz_*.c)
@@ -100,16 +101,17 @@ EXAMPLES := $(call bin,$(EX_SRC))
 BENCHES := $(call bin,$(BENCH_SRC))
 POLICY_OBJ := $(POLICIES:%=$(BUILD)/schedulers/%.bpf.o)
 BPF_OBJ := $(BPF_SRC:%.bpf.c=$(BUILD)/%.bpf.o)
+TBPF_OBJ := $(TBPF_SRC:%.bpf.c=$(BUILD)/%.bpf.o)
 LIBS    := $(BUILD)/$(SOFILE) $(BUILD)/libtaio.a $(BUILD)/libtaio-test.a
 STAMP   := $(BUILD)/obj/.flags
 PREFIXED := $(filter $(BUILD)/obj/user/policy/%,$(LIB_OBJ)) $(BUILD)/taio.pc
 
 # Without clang there are no BPF objects, and everything runs on the native twins. Only objects that
 # include vmlinux.h need the types of a kernel.
-BTF_SRC := $(if $(POLICIES)$(BPF_SRC),$(shell grep -lE '^\#include "vmlinux.h"' \
-	$(POLICIES:%=schedulers/%.bpf.c) $(BPF_SRC)))
+BTF_SRC := $(if $(POLICIES)$(BPF_SRC)$(TBPF_SRC),$(shell grep -lE '^\#include "vmlinux.h"' \
+	$(POLICIES:%=schedulers/%.bpf.c) $(BPF_SRC) $(TBPF_SRC)))
 ifeq ($(shell command -v $(CLANG) 2>/dev/null),)
-BPF_SKIP := $(POLICY_OBJ) $(BPF_OBJ)
+BPF_SKIP := $(POLICY_OBJ) $(BPF_OBJ) $(TBPF_OBJ)
 BPF_WHY := $(CLANG) is missing (make setup installs it)
 else ifeq ($(BPFTOOL),)
 BPF_SKIP := $(BTF_SRC:%.c=$(BUILD)/%.o)
@@ -143,7 +145,7 @@ help:
 	@echo 'V=1 shows commands; WERROR=1; CC=clang; BUILD=directory'
 
 lib: $(LIBS) $(BUILD)/$(SONAME) $(BUILD)/libtaio.so
-units: $(UNITS) $(PEERS)
+units: $(UNITS) $(PEERS) bpf $(filter-out $(BPF_SKIP),$(TBPF_OBJ))
 bench-build: $(BENCHES)
 
 # ---- objects -------------------------------------------------------------------------------------
