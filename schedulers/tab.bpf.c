@@ -71,7 +71,7 @@ enum {
 	TAB_LOAD
 };
 
-static __noinline u32 tab_ask(struct taio_route *route, u32 class)
+static __always_inline u32 tab_ask(struct taio_route *route, u32 class)
 {
 	const u32 *word = taio_words(route, class);
 	u32 lowest;
