@@ -13,6 +13,7 @@ packages=(
 	# test and demonstrate
 	g++ libclang-rt-dev libcriterion-dev
 	netcat-openbsd curl nginx-light iproute2 strace util-linux procps
+	python3 mandoc xfsprogs btrfs-progs
 )
 
 say()
