@@ -118,8 +118,9 @@ void engine_cancel(struct taio *e, struct request *r, int error)
 
 	if (r->error || r->traits & REQUEST_CANCELLED)
 		return;
-	/* The file has its name already: it is too late, and the true result will come soon. */
-	if (r->file && (r->file->state & TAIO_FILE_PUBLISHED)) {
+	/* The file has its name already: it is too late, and the true result will come soon. (A
+	 * whole file in one step may be a thread's just now; control_result() looks then.) */
+	if (r->file && step != TAIO_STEP_FILE && (r->file->state & TAIO_FILE_PUBLISHED)) {
 		r->cancelled_late = 1;
 		return;
 	}
