@@ -31,6 +31,15 @@ void kit_reopen(const struct taio_engine_options *options); /* another engine, s
 void kit_close(void);
 void kit_directory(void); /* the directory alone */
 
+/* Skips the rest of a case that has its fixture. */
+#define kit_skip(...)                                      \
+	do {                                               \
+		char why_[160];                            \
+		snprintf(why_, sizeof(why_), __VA_ARGS__); \
+		kit_close();                               \
+		cr_skip_test("%s", why_);                  \
+	} while (0)
+
 /* Zeroed, size set; flags so that no test writes to the user's cache or meets a machine's policy. */
 struct taio_engine_options kit_engine_options(uint32_t flags);
 struct taio_options kit_options(void);

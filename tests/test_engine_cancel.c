@@ -412,7 +412,7 @@ Test(engine_cancel, while_a_name_server_does_not_answer)
 	int fd = silent_name_server();
 
 	if (fd < 0)
-		cr_skip_test("no name server can be put here: %s", strerror(-fd));
+		kit_skip("no name server can be put here: %s", strerror(-fd));
 	start = kit_now_ns();
 	cr_assert_eq(taio_copy(kit, &from, &to, NULL, 1), 0);
 	turn(20);

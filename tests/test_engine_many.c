@@ -415,9 +415,9 @@ Test(engine_many, swaps_between_bpf_objects_and_native_twins_lose_nothing)
 			objects++;
 	}
 	if (!objects)
-		cr_skip_test("no policy object was built");
+		kit_skip("no policy object was built");
 	if (taio_policy_load(kit, object[0]) == -EPERM)
-		cr_skip_test("BPF is not permitted: %s", taio_refusal(kit));
+		kit_skip("BPF is not permitted: %s", taio_refusal(kit));
 	swaps = 0;
 	crowd_run(20000, swap_objects);
 	cr_assert_gt(swaps, 50);
