@@ -43,7 +43,7 @@ is "an unknown option is refused: exit 2" failed 2 nonsense
 
 mkdir calibrate
 start=$(date +%s%N)
-TMPDIR=$work/calibrate run "$taio" devices --calibrate
+TMPDIR=$work/calibrate run timeout 60 "$taio" devices --calibrate
 took=$((($(date +%s%N) - start) / 1000000))
 is "--calibrate: figures that were measured (took $took ms)" \
 	eval '[ $status = 0 ] && grep -q calibrated .out'
