@@ -239,7 +239,8 @@ static int file_temp(struct taio_file *file, bool *looked)
 
 	if (!*looked) {
 		rc = fileops_make_temp(file, FILEOPS_TEMP_UNNAMED);
-		if (rc != -EOPNOTSUPP)
+		/* Where nothing may be made there may still be something to write to: /dev/full. */
+		if (rc != -EOPNOTSUPP && rc != -EACCES && rc != -EPERM && rc != -EROFS)
 			return rc;
 		*looked = true; /* a rename will not ask whether the name is free */
 	}
