@@ -605,7 +605,7 @@ int main(int argc, char **argv)
 		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 			const uint64_t total = sizes[i] * connections;
 			/* the largest takes what it takes, half a minute and more */
-			uint64_t budget_ms = quick ? 1200 : total >= 1ULL << 28 ? 5000 : 3000;
+			uint64_t budget_ms = quick ? 1200 : total >= 1ULL << 28 ? 4000 : 2500;
 
 			if (quick && (total >= 1ULL << 30 || i % 2 == 0))
 				continue;
