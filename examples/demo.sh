@@ -88,15 +88,19 @@ median()
 	printf '%s\n' ${times[$1]} | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
 
+# openssl(1) knows the processor's instructions for it and is five times faster
+sha256=(sha256sum)
+openssl dgst -sha256 -r /dev/null > /dev/null 2>&1 && sha256=(openssl dgst -sha256 -r)
+
 sum_of()
 {
-	sha256sum < "$1" | cut -d ' ' -f 1
+	"${sha256[@]}" "$1" | cut -d ' ' -f 1
 }
 
 # all sums of a tree, names included
 tree_sums()
 {
-	(cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum)
+	(cd "$1" && find . -type f -print0 | sort -z | xargs -0 "${sha256[@]}")
 }
 
 same()
@@ -253,13 +257,13 @@ rate=$((bytes * 2 / 3))
 child=$!
 children+=("$child")
 start=$(now_us)
-sleep 0.4
-if "$taio" policy swap jsq > swap_out 2>&1; then
-	swap_ms=$((($(now_us) - start) / 1000))
-else
-	say "$(cat swap_out)"
-	fail "taio policy swap jsq, while a copy was running"
-fi
+sleep 0.3
+# an engine can be told as soon as it has slept once
+until "$taio" policy swap --engine "$child" jsq > swap_out 2>&1; do
+	kill -0 "$child" 2> /dev/null || fail "taio policy swap, while a copy ran: $(cat swap_out)"
+	sleep 0.02
+done
+swap_ms=$((($(now_us) - start) / 1000))
 wait "$child" || fail "the copy whose policy was swapped: $(cat swap)"
 whole_ms=$((($(now_us) - start) / 1000))
 events swap < json
