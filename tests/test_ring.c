@@ -415,27 +415,27 @@ static void storm_fill(struct storm *s, struct flight *f)
 	switch (f->kind) {
 	case READ_DIRECT:
 		f->device = RING_DIRECT;
-		/* fall through */
+		__attribute__((fallthrough));
 	case READ_CACHED:
 		f->step = step_copy(end_file(s->from, f->at), end_memory(f->room), len);
 		break;
 	case WRITE_DIRECT:
 		f->device = RING_DIRECT;
-		/* fall through */
+		__attribute__((fallthrough));
 	case WRITE_CACHED:
 		memcpy(f->room, s->source + f->at, len);
 		f->step = step_copy(end_memory(f->room), end_file(s->to, place), len);
 		break;
 	case COPY_DIRECT:
 		f->device = RING_DIRECT;
-		/* fall through */
+		__attribute__((fallthrough));
 	case COPY_CACHED:
 		f->step = step_copy(end_file(s->from, f->at), end_file(s->to, place), len);
 		f->step.from.flags = rng_next(&s->state) % 2 ? TAIO_END_COLD : 0;
 		break;
 	case SEND_ZERO_COPY:
 		f->device = RING_ZC;
-		/* fall through */
+		__attribute__((fallthrough));
 	case SEND:
 		f->step = step_copy(end_memory(f->room), end_fd(TAIO_KIND_STREAM, s->streams[0]),
 				    len);
@@ -481,7 +481,7 @@ static void storm_check(struct storm *s, struct flight *f)
 	case READ_CACHED:
 	case READ_DIRECT:
 		cr_assert_eq(memcmp(f->room, s->source + f->at, (size_t)n), 0);
-		/* fall through */
+		__attribute__((fallthrough));
 	case WRITE_CACHED:
 	case WRITE_DIRECT:
 		cr_assert_eq((uint64_t)n, step->len);

@@ -41,7 +41,7 @@ static uint8_t context_claim_device(const struct taio_maps *maps, const char *na
 static uint8_t context_claim(const struct taio_maps *maps, uint64_t key, const char *name)
 {
 	for (uint32_t i = 0; i < TAIO_CONTEXTS; i++) {
-		uint64_t there = __atomic_load_n(&maps->ctx[i].key, __ATOMIC_ACQUIRE);
+		__u64 there = __atomic_load_n(&maps->ctx[i].key, __ATOMIC_ACQUIRE);
 
 		if (there == 0 && __atomic_compare_exchange_n(&maps->ctx[i].key, &there, key, 0,
 							      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
