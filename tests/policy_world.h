@@ -98,17 +98,31 @@ static inline void push(uint32_t ns)
 	__atomic_store_n(&engine->head, engine->head + 1, __ATOMIC_RELEASE);
 }
 
-/* Is the ring empty within @ms? */
+/* Is the ring empty within @ms, and have the prices followed? They are made after the last sample. */
 static inline int drained(unsigned int ms)
 {
-	for (unsigned int i = 0; i < 10 * ms; i++) {
-		const struct taio_engine *engine = policy_maps(policy)->engine;
+	const struct taio_maps *maps = policy_maps(policy);
+	const struct taio_lat *last = &maps->lat[TAIO_CLASSES * TAIO_SLOTS];
 
-		if (__atomic_load_n(&engine->tail, __ATOMIC_ACQUIRE) == engine->head)
+	for (unsigned int i = 0; i < 10 * ms; i++) {
+		if (__atomic_load_n(&maps->engine->tail, __ATOMIC_ACQUIRE) == maps->engine->head &&
+		    __atomic_load_n(&maps->price[TAIO_CLASSES].when_ns, __ATOMIC_ACQUIRE) >=
+			    last->last_ns)
 			return 1;
 		usleep(100);
 	}
 	return 0;
+}
+
+/* Does the timer tick @count times within a second? */
+static inline int ticks(uint64_t count)
+{
+	const struct taio_maps *maps = policy_maps(policy);
+	uint64_t until = maps->ctl->ticks + count;
+
+	for (unsigned int i = 0; i < 1000 && maps->ctl->ticks < until; i++)
+		usleep(1000);
+	return maps->ctl->ticks >= until;
 }
 
 static inline const struct taio_lat *lat(void)
