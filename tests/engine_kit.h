@@ -99,8 +99,8 @@ struct kit_end {
 	bool is_sink;
 	struct taio_endpoint ep;
 	const uint8_t *data; /* source: what it gives */
-	size_t size;
-	uint8_t *got; /* sink: what came; size got_size */
+	size_t size, taken;  /* taken: how much of a source */
+	uint8_t *got;        /* sink: what came; size got_size */
 	size_t got_size;
 	uint8_t *memory;
 	struct iovec *iov;
