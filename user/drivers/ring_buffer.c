@@ -135,8 +135,9 @@ static void slab_register(struct ring *ring, int number)
 
 	if (slab->fixed >= 0 || slab->refused)
 		return;
-	/* the whole slab is pinned: as one huge page it costs one fault */
-	(void)madvise(iov.iov_base, iov.iov_len, MADV_HUGEPAGE);
+	/* No huge page: 6.12 then counts every page that SEND_ZC sends as all the bytes from the
+	 * start of the huge page, and the socket's queue is full after a few of them. */
+	(void)madvise(iov.iov_base, iov.iov_len, MADV_NOHUGEPAGE);
 	if (buffers_table(ring) == 0 &&
 	    buffers_update(ring, (uint32_t)(RING_FIXED_MAX + number), &iov, 1) == 0)
 		slab->fixed = RING_FIXED_MAX + number;
