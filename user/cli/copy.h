@@ -86,16 +86,16 @@ struct copy {
 	struct explain *explain;
 	struct progress progress;
 	struct scan scan;
-	struct cli_out out; /* standard output */
 	struct taio_endpoint target;
 	uint8_t target_is_dir;
-	mode_t umask;      /* with --recursive */
-	int status;        /* enum cli_status so far */
-	int stop;          /* the signal that ended the run; 0: none */
-	uint64_t start_ns; /* of the run */
-	uint64_t files;    /* requests that ended well */
-	uint64_t bytes;    /* of requests that have ended */
-	char log[160];     /* the last line of the engine */
+	mode_t umask;       /* with --recursive */
+	int status;         /* enum cli_status so far */
+	int stop;           /* the signal that ended the run; 0: none */
+	uint64_t start_ns;  /* of the run */
+	uint64_t files;     /* requests that ended well */
+	uint64_t bytes;     /* of requests that have ended */
+	char log[160];      /* the last line of the engine */
+	struct cli_out out; /* standard output; the last, for its buffer need not be zeroed */
 };
 
 uint64_t copy_now_ns(void);
