@@ -452,7 +452,7 @@ struct taio_device_info {
 	char name[16];
 	char text[80];                 /**< what it does */
 	char reason[96];               /**< why it is not available, else empty */
-	char pairs[160];               /**< endpoint pairs it serves: "file>file,file>stream" */
+	char pairs[512];               /**< endpoint pairs it serves: "file>file,file>stream" */
 	uint64_t base_ns;              /**< cost of one step without the bytes */
 	uint64_t bytes_per_s;          /**< speed on long steps; 0: unknown */
 	uint64_t min_bytes, max_bytes; /**< size range of a step */

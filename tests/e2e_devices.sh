@@ -21,6 +21,8 @@ is "operations, devices and pairs" \
 is "no escape sequence in a pipe" test "${out//$'\e'/}" = "$out"
 is "no line is longer than 100 columns in a pipe" test "$(wc -L < .out)" -le 100
 is "the universal device is there" grep -q '^  rw ' .out
+is "it carries every pair but those of memory, datagrams and zeros that have one of their own" \
+	test "$(sed -n '/Who can carry what/,$p' .out | grep -v dgram | grep -c '  *rw')" -ge 9
 is "twins on workers are folded" eval '! grep -q @ <(grep -v NAME@worker .out)'
 devices --all
 is "--all lists them" grep -q '^  rw@worker ' .out

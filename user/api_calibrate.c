@@ -111,6 +111,29 @@ static struct taio_endpoint calibrate_end(const struct calibrate *c, unsigned in
 	}
 }
 
+/* Takes the events of a request (cookie 1) and, if there is one, of its drain (cookie 2). A request
+ * that failed sends nothing, or not all: its drain would wait for ever. */
+static int calibrate_events(struct calibrate *c, unsigned int want)
+{
+	int result = 0;
+
+	while (want) {
+		struct taio_event event;
+		int rc = taio_get_events(c->e, &event, 1, 1, -1);
+
+		if (rc == -EINTR)
+			continue;
+		if (rc < 0)
+			return rc;
+		want--;
+		if (event.cookie == 1 && event.result < 0 && want)
+			taio_cancel(c->e, 2);
+		if (event.result < 0 && result == 0)
+			result = (int)event.result;
+	}
+	return result;
+}
+
 /* One request on one device, and for a stream the one that drains it. */
 static int calibrate_once(struct calibrate *c, unsigned int from_kind, unsigned int to_kind,
 			  uint64_t mask, uint64_t bytes)
@@ -120,21 +143,14 @@ static int calibrate_once(struct calibrate *c, unsigned int from_kind, unsigned 
 	struct taio_endpoint from = calibrate_end(c, from_kind, 0, bytes);
 	struct taio_endpoint to = calibrate_end(c, to_kind, 1, bytes);
 	struct taio_endpoint rest = taio_descriptor(c->stream[1]), sink = taio_null();
-	struct taio_event events[2];
 	unsigned int want = 1;
 	int rc = taio_copy(c->e, &from, &to, &o, 1);
 
-	if (rc == 0 && to_kind == TAIO_KIND_STREAM) {
-		rc = taio_copy(c->e, &rest, &sink, &drain, 2);
-		want = 2;
-	}
 	if (rc)
 		return rc;
-	rc = taio_get_events(c->e, events, want, want, -1);
-	for (int i = 0; i < rc; i++)
-		if (events[i].result < 0)
-			return (int)events[i].result;
-	return 0;
+	if (to_kind == TAIO_KIND_STREAM && taio_copy(c->e, &rest, &sink, &drain, 2) == 0)
+		want = 2;
+	return calibrate_events(c, want);
 }
 
 static void calibrate_device(struct calibrate *c, unsigned int from_kind, unsigned int to_kind,
@@ -177,6 +193,6 @@ int taio_calibrate(struct taio *e)
 				calibrate_device(&c, pairs[p][0], pairs[p][1], i);
 	}
 	calibrate_close(&c);
-	learn_keep(e, TAIO_SPEED_CALIBRATED);
+	learn_calibrated(e);
 	return e->flags & TAIO_NO_CACHE ? 0 : speeds_save(&e->speeds);
 }

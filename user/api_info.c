@@ -81,46 +81,59 @@ static void api_append_pairs(char *text, size_t size, const struct taio_capabili
 				continue;
 			snprintf(pair, sizeof(pair), "%s>%s", operation_kind_name(from),
 				 operation_kind_name(to));
-			if (!strstr(text, pair))
-				api_append(text, size, pair);
+			api_append(text, size, pair);
 		}
 }
 
-/* The figures that count for a device: of its context with the most completions, else published. */
+static void api_figures(struct taio_device_info *row, uint32_t base_ns, uint32_t ps_per_byte,
+			uint32_t source)
+{
+	row->base_ns = base_ns;
+	row->bytes_per_s = ps_per_byte ? 1000000000000ULL / ps_per_byte : 0;
+	row->source = source;
+}
+
+/* The latencies of a candidate by size class. Return: completions. */
+static uint64_t api_latencies(const struct taio_maps *maps, uint32_t context, uint32_t slot,
+			      const struct taio_lat *lat[TAIO_CLASSES])
+{
+	uint64_t count = 0;
+
+	for (uint32_t k = 0; k < TAIO_CLASSES; k++) {
+		lat[k] = &maps->lat[(context * TAIO_CLASSES + k) * TAIO_SLOTS + slot];
+		count += lat[k]->count;
+	}
+	return count;
+}
+
+/* The figures that count for a device: measured in this engine, in the context with the most
+ * completions; else remembered from earlier runs; else published. */
 static void api_speed(struct taio *e, unsigned int number, struct taio_device_info *row)
 {
 	const struct taio_maps *maps = policy_maps(e->policy);
+	const struct speed *known = NULL;
 	uint64_t most = 0;
 
+	if (!(e->flags & TAIO_NO_CACHE))
+		known = speeds_of_device(&e->speeds, e->device[number].name);
+	if (known)
+		api_figures(row, known->base_ns, known->ps_per_byte, known->source);
 	for (uint32_t i = 0; i < e->picker->context_count; i++) {
 		const struct pick_context *context = &e->picker->context[i];
 
 		for (unsigned int k = 0; k < context->count; k++) {
 			const struct pick_candidate *c = &context->candidate[k];
-			const struct taio_lat *lat[TAIO_CLASSES] = { NULL };
-			uint64_t count = 0;
-			uint32_t base_ns, ps;
+			const struct taio_lat *lat[TAIO_CLASSES];
+			uint32_t base_ns, ps_per_byte;
+			uint64_t count;
 
 			if (c->device != number || c->slot == PICK_NONE)
 				continue;
-			for (uint32_t n = 0; n < TAIO_CLASSES; n++) {
-				lat[n] = &maps->lat[(context->index * TAIO_CLASSES + n) *
-							    TAIO_SLOTS +
-						    c->slot];
-				count += lat[n]->count;
-			}
-			if (count > most && speeds_fit(lat, 4, &base_ns, &ps)) {
-				most = count;
-				row->base_ns = base_ns;
-				row->bytes_per_s = ps ? 1000000000000ULL / ps : 0;
-				row->source = TAIO_SPEED_LEARNT;
-			} else if (!most && c->caps.source) {
-				row->base_ns = c->caps.base_ns;
-				row->bytes_per_s = c->caps.ps_per_byte
-							   ? 1000000000000ULL / c->caps.ps_per_byte
-							   : 0;
-				row->source = c->caps.source;
-			}
+			count = api_latencies(maps, context->index, c->slot, lat);
+			if (count <= most || !speeds_fit(lat, 4, &base_ns, &ps_per_byte))
+				continue;
+			most = count;
+			api_figures(row, base_ns, ps_per_byte, learn_source(e));
 		}
 	}
 }

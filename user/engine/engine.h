@@ -101,7 +101,8 @@ struct taio {
 	uint8_t fd_fs[64]; /* enum taio_fs of descriptors, by number: a hint for prices */
 
 	struct picker *picker;
-	struct speeds speeds; /* what earlier runs on this machine learnt */
+	struct speeds speeds;      /* what earlier runs on this machine learnt */
+	uint64_t calibrated_steps; /* steps of all devices when a calibration ended; 0: none did */
 	struct taio_policy *policy;
 
 	struct request pointer_request; /* for pointer copies within the call */
@@ -239,6 +240,7 @@ int pointer_now(struct taio *e, const struct taio_endpoint *from, const struct t
 
 /* learn.c: at the end of an engine, what it learnt goes to the cache file */
 void learn_save(struct taio *e);
-void learn_keep(struct taio *e, uint32_t source); /* into memory only */
+void learn_calibrated(struct taio *e);       /* what the maps hold now comes from calibration */
+uint32_t learn_source(const struct taio *e); /* enum taio_speed_source of what the maps hold */
 
 #endif /* TAIO_ENGINE_H */

@@ -27,7 +27,22 @@ static void learn_candidate(struct taio *e, const struct pick_context *context,
 			   base_ns, ps_per_byte, source);
 }
 
-void learn_keep(struct taio *e, uint32_t source)
+static uint64_t learn_steps(const struct taio *e)
+{
+	uint64_t steps = 0;
+
+	for (uint32_t i = 0; i < e->device_count; i++)
+		steps += e->count[i].steps;
+	return steps;
+}
+
+uint32_t learn_source(const struct taio *e)
+{
+	return e->calibrated_steps && e->calibrated_steps == learn_steps(e) ? TAIO_SPEED_CALIBRATED
+									    : TAIO_SPEED_LEARNT;
+}
+
+static void learn_keep(struct taio *e, uint32_t source)
 {
 	policy_tick(e->policy, e->now_ns, 1);
 	for (uint32_t i = 0; i < e->picker->context_count; i++) {
@@ -38,11 +53,17 @@ void learn_keep(struct taio *e, uint32_t source)
 	}
 }
 
+void learn_calibrated(struct taio *e)
+{
+	e->calibrated_steps = learn_steps(e);
+	learn_keep(e, TAIO_SPEED_CALIBRATED);
+}
+
 void learn_save(struct taio *e)
 {
 	if (e->flags & TAIO_NO_CACHE || policy_maps(e->policy)->shared ||
 	    e->now_ns - e->opened_ns < LEARN_MIN_NS)
 		return;
-	learn_keep(e, TAIO_SPEED_LEARNT);
+	learn_keep(e, learn_source(e));
 	(void)speeds_save(&e->speeds); /* a cache: its loss costs speed only */
 }

@@ -138,6 +138,16 @@ static void speeds_load(struct speeds *speeds)
 	speeds->dirty = false;
 }
 
+const struct speed *speeds_of_device(struct speeds *speeds, const char *device)
+{
+	if (!speeds->loaded)
+		speeds_load(speeds);
+	for (uint32_t i = 0; i < speeds->count; i++)
+		if (strcmp(speeds->entry[i].device, device) == 0)
+			return &speeds->entry[i];
+	return NULL;
+}
+
 void speeds_apply(struct speeds *speeds, const char *context, const char *device,
 		  struct taio_caps *caps)
 {

@@ -31,6 +31,10 @@ struct speeds {
 void speeds_apply(struct speeds *speeds, const char *context, const char *device,
 		  struct taio_caps *caps);
 
+/* What is remembered of a device in the first context of the file that has it; NULL: nothing. Reads
+ * the file at its first call. */
+const struct speed *speeds_of_device(struct speeds *speeds, const char *device);
+
 /* Remembers. Kept in memory until speeds_save(). */
 void speeds_set(struct speeds *speeds, const char *context, const char *device, uint32_t base_ns,
 		uint32_t ps_per_byte, uint32_t source);
