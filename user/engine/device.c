@@ -29,6 +29,8 @@ static void device_add(struct taio *e, const struct taio_driver *driver, bool wo
 	device->worker = worker;
 	snprintf(device->name, sizeof(device->name), "%s%s", driver->name, worker ? "@worker" : "");
 	e->device_at[e->device_count] = device;
+	if (device_is_async(device))
+		e->async |= 1ULL << e->device_count;
 	e->device_count++;
 }
 

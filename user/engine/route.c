@@ -131,6 +131,9 @@ static struct pick_context *route_context(struct taio *e, const struct taio_step
 
 static bool route_may_block(const struct taio *e)
 {
+	/* What the ring has in flight goes on only when the thread looks after it. */
+	if (e->in_flight > e->workers.in_flight)
+		return false;
 	return (e->flags & TAIO_MAY_BLOCK) || (e->blocking_call && !engine_others(e));
 }
 
@@ -301,6 +304,7 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
 	query.now_ns = e->now_ns;
+	query.closed = e->async & ~e->open_async;
 	query.may_probe = !r->deadline_ns && !r->attempts;
 	for (;;) {
 		struct pick_choice choice;

@@ -16,8 +16,9 @@
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
 #define PICK_MEMORY_USES         15           /* ... so often, ... */
 #define PICK_MEMORY_STREAK       8
-#define PICK_MEMORY_COST_NS      20000 /* ... for steps so short */
-#define PICK_SURPRISE            4     /* times the price */
+#define PICK_MEMORY_COST_NS      20000  /* ... for steps so short */
+#define PICK_OPEN_NS             300000 /* a ring: made, used for the first time, torn down */
+#define PICK_SURPRISE            4      /* times the price */
 #define PICK_SURPRISE_MIN_NS     20000
 
 /* The published figures as a price, when the policy has none: service time, waited for in turn by
@@ -76,6 +77,8 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 	*ret_bucket = bucket;
 	if (!cost)
 		cost = pick_estimate(&c->caps, query->bytes, load);
+	if (query->closed >> c->device & 1)
+		cost += PICK_OPEN_NS;
 	if (device->in_flight && query->now_ns > device->progress_ns) {
 		/* Learners fed by completions alone cannot see a stall. */
 		uint64_t age = query->now_ns - device->progress_ns;

@@ -74,8 +74,9 @@ struct pick_query {
 	struct pick_context *context;
 	uint64_t bytes;
 	uint64_t now_ns;
-	uint64_t skip; /* devices that may not run it */
-	uint32_t goal; /* enum taio_goal */
+	uint64_t skip;   /* devices that may not run it */
+	uint64_t closed; /* devices that would have to be opened for it, which costs */
+	uint32_t goal;   /* enum taio_goal */
 	bool may_probe;
 };
 
