@@ -334,6 +334,7 @@ enum taio_why {
 	TAIO_WHY_FULL,        /**< its queue is full */
 	TAIO_WHY_UNFIT,       /**< cannot do this pair, size, alignment or file system */
 	TAIO_WHY_UNAVAILABLE, /**< not on this machine or not permitted */
+	TAIO_WHY_SPREAD,      /**< taken beside the others: another core had nothing to do */
 	TAIO_WHY_COUNT
 };
 

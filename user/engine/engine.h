@@ -7,6 +7,7 @@
  *   control.c   control steps: open, connect, sync, publish, ...
  *   transfer.c  segments of the transfer step
  *   route.c     contexts, candidates, starting a step on the device that was picked
+ *   spread.c    steps for a second core
  *   device.c    the table of devices, probing, opening, worker twins
  *   lane.c      order and readiness on streams
  *   timer.c     timeouts and rate limits
@@ -93,8 +94,9 @@ struct taio {
 	struct taio_device *device_at[ENGINE_DEVICES];
 	struct engine_device_count count[ENGINE_DEVICES];
 	uint32_t device_count;
-	uint64_t async;      /* asynchronous devices ... */
-	uint64_t open_async; /* ... that are open */
+	uint8_t twin[ENGINE_DEVICES]; /* the same driver on a worker; PICK_NONE: has none */
+	uint64_t async;               /* asynchronous devices ... */
+	uint64_t open_async;          /* ... that are open */
 	uint64_t pin, forbid;
 	uint64_t file_bytes;  /* size of the last small file that was copied whole */
 	uint64_t route_stops; /* of the last decision: candidates left out because they block */
@@ -183,6 +185,10 @@ void route_trace(struct taio *e, struct request *r, const struct taio_step *step
 		 enum taio_step_type type);
 bool route_worth_retry(int error);
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind);
+
+/* spread.c: more cores than the engine's thread */
+void spread_choice(struct taio *e, const struct pick_query *query, struct pick_choice *choice);
+uint32_t spread_threads(const struct taio *e, const struct taio_step *step); /* for a step's sake */
 
 /* device.c */
 int device_table_open(struct taio *e);

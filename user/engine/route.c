@@ -255,7 +255,7 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 		return ROUTE_DONE;
 	}
 	if (device->worker) {
-		if (workers_submit(&e->workers, step)) {
+		if (workers_submit(&e->workers, step, spread_threads(e, step))) {
 			device->error = -EAGAIN;
 			snprintf(device->reason, sizeof(device->reason),
 				 "no thread could be started");
@@ -320,6 +320,8 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		}
 		if (rc)
 			return ROUTE_NONE;
+		if (choice.why != TAIO_WHY_PROBE)
+			spread_choice(e, &query, &choice);
 		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
 		if (choice.why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX &&
 		    step->op == TAIO_OP_COPY)

@@ -114,7 +114,7 @@ static int workers_start(struct workers *workers)
 	return -rc;
 }
 
-int workers_submit(struct workers *workers, struct taio_step *step)
+int workers_submit(struct workers *workers, struct taio_step *step, uint32_t threads)
 {
 	int rc = 0;
 
@@ -126,7 +126,8 @@ int workers_submit(struct workers *workers, struct taio_step *step)
 			return -errno;
 	}
 	pthread_mutex_lock(&workers->lock);
-	if (workers->idle <= workers->queued && workers->started < workers->limit)
+	if (workers->idle <= workers->queued && workers->started < threads &&
+	    workers->started < workers->limit)
 		rc = workers_start(workers);
 	if (workers->started == 0) {
 		pthread_mutex_unlock(&workers->lock);
