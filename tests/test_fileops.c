@@ -68,7 +68,8 @@ Test(fileops, small_file_is_done_in_one_step_and_large_one_is_left_open)
 	cr_assert(rig.record.from_fd == -1 && rig.record.to_fd == -1);
 	rig_begin(&rig, rig_path(&rig, "large"), rig_path(&rig, "to"), 0);
 	cr_assert_eq(taio_driver_file.run(&rig.file, &step), 0);
-	cr_assert_eq(rig.record.state, TAIO_FILE_TEMP | TAIO_FILE_TO_EXISTED);
+	cr_assert_eq(rig.record.state,
+		     TAIO_FILE_TEMP | TAIO_FILE_TO_EXISTED | TAIO_FILE_FROM_NONBLOCK);
 	cr_assert(rig.record.from_fd >= 0 && rig.record.to_fd >= 0);
 	cr_assert_eq(rig.record.size, LARGE);
 	cr_assert_eq(rig.record.from_kind, TAIO_KIND_FILE);

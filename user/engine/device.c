@@ -34,6 +34,15 @@ static void device_add(struct taio *e, const struct taio_driver *driver, bool wo
 	e->device_count++;
 }
 
+static uint8_t device_number(const struct taio *e, const char *name)
+{
+	for (unsigned int i = 0; i < e->device_count; i++)
+		if (strcmp(e->device[i].name, name) == 0)
+			return (uint8_t)i;
+	assert(!"every engine has the control devices");
+	return PICK_NONE;
+}
+
 int device_table_open(struct taio *e)
 {
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
@@ -45,6 +54,9 @@ int device_table_open(struct taio *e)
 		e->twin[i] = (uint8_t)e->device_count;
 		device_add(e, device_drivers[i], true);
 	}
+	e->control[ENGINE_SYS] = device_number(e, "sys");
+	e->control[ENGINE_NET] = device_number(e, "net");
+	e->control[ENGINE_RESOLVER] = device_number(e, "net@worker");
 	for (unsigned int i = 0; i < e->device_count; i++) {
 		const struct taio_device *device = &e->device[i];
 		uint32_t limit = device->worker ? 2 * WORKERS_MAX : UINT32_MAX;
@@ -124,14 +136,6 @@ const struct taio_capability *device_capability(const struct taio_device *device
 			return cap;
 	}
 	return NULL;
-}
-
-int device_number(const struct taio *e, const char *name)
-{
-	for (unsigned int i = 0; i < e->device_count; i++)
-		if (strcmp(e->device[i].name, name) == 0)
-			return (int)i;
-	return -ENODEV;
 }
 
 /* A plain name also names the worker twin. */

@@ -43,10 +43,20 @@ struct lane {
 	uint8_t waiting;           /* mask of sides whose head waits for readiness */
 	uint8_t seen;              /* mask of sides that became ready while nobody waited */
 	uint8_t registered;        /* it is in the epoll set */
+	uint8_t looked;            /* whether it is O_NONBLOCK is known */
 	uint8_t unblocked;         /* we set O_NONBLOCK and must take it away again */
 	uint8_t poll_first;        /* blocking by nature (terminal): wait before each call */
 	uint8_t always;            /* cannot be polled: always ready */
 	uint32_t users;
+};
+
+/* Devices that run control steps without being picked. */
+enum engine_control {
+	ENGINE_PICKED = 0, /* none: the picker chooses */
+	ENGINE_SYS,
+	ENGINE_NET,
+	ENGINE_RESOLVER, /* net on a worker */
+	ENGINE_CONTROLS
 };
 
 struct engine_device_count {
@@ -94,14 +104,16 @@ struct taio {
 	struct taio_device *device_at[ENGINE_DEVICES];
 	struct engine_device_count count[ENGINE_DEVICES];
 	uint32_t device_count;
-	uint8_t twin[ENGINE_DEVICES]; /* the same driver on a worker; PICK_NONE: has none */
-	uint64_t async;               /* asynchronous devices ... */
-	uint64_t open_async;          /* ... that are open */
+	uint8_t control[ENGINE_CONTROLS]; /* numbers of devices */
+	uint8_t twin[ENGINE_DEVICES];     /* the same driver on a worker; PICK_NONE: has none */
+	uint64_t async;                   /* asynchronous devices ... */
+	uint64_t open_async;              /* ... that are open */
 	uint64_t pin, forbid;
 	uint64_t file_bytes;  /* size of the last small file that was copied whole */
 	uint64_t route_stops; /* of the last decision: candidates left out because they block */
 	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];
-	uint8_t fd_fs[64]; /* enum taio_fs of descriptors, by number: a hint for prices */
+	uint8_t fd_fs[64];  /* enum taio_fs of descriptors, by number: a hint for prices */
+	uint64_t fd_socket; /* those that were sockets when last seen */
 
 	struct picker *picker;
 	struct speeds speeds;      /* what earlier runs on this machine learnt */
@@ -198,7 +210,6 @@ int device_open(struct taio *e, uint8_t number);
 const struct taio_capability *device_capability(const struct taio_device *device, uint8_t op,
 						uint8_t from_kind, uint8_t to_kind);
 int device_mask(struct taio *e, const char *names, uint64_t *ret_mask);
-int device_number(const struct taio *e, const char *name); /* -ENODEV */
 static inline bool device_is_async(const struct taio_device *device)
 {
 	return device->driver->submit != NULL;
@@ -207,6 +218,7 @@ static inline bool device_is_async(const struct taio_device *device)
 /* lane.c */
 int lane_enter(struct taio *e, struct request *r, unsigned int side, int fd);
 bool lane_is_first(struct taio *e, const struct request *r);
+void lane_nonblock(struct taio *e, const struct taio_end *end); /* a socket, while it is used */
 void lane_leave(struct taio *e, struct request *r);
 void lane_leave_side(struct taio *e, struct request *r, unsigned int side);
 /* Puts the request to sleep until @fd is ready for @side, or makes it ready when it is. */

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -235,6 +236,23 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 	route_account(e, r, step);
 }
 
+/* What a device may count on of the descriptors that it gets. */
+static void route_prepare(struct taio *e, struct request *r, struct taio_step *step,
+			  const struct taio_device *device)
+{
+	if (step->op != TAIO_OP_COPY)
+		return;
+	if (device->driver->flags & TAIO_DRIVER_NONBLOCK) {
+		lane_nonblock(e, &step->from);
+		lane_nonblock(e, &step->to);
+	}
+	if ((step->from.flags & TAIO_END_NONBLOCK) && device_is_async(device)) {
+		(void)fcntl(step->from.fd, F_SETFL, 0); /* opened by us, for reading */
+		r->from.flags &= (uint16_t)~TAIO_END_NONBLOCK;
+		step->from.flags &= (uint16_t)~TAIO_END_NONBLOCK;
+	}
+}
+
 enum route_started route_start_on(struct taio *e, struct request *r, struct taio_step *step,
 				  uint8_t number)
 {
@@ -248,6 +266,7 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->wait_fd = -1;
 	step->failed_side = 0;
 	step->cpu_ns = 0;
+	route_prepare(e, r, step, device);
 	step->start_ns = e->now_ns = clock_ns();
 	if (!device->worker && !device_is_async(device)) {
 		step->result = device->driver->run(device, step);
