@@ -45,6 +45,8 @@ GC   := -Wl,--gc-sections
 ifneq ($(SANITIZE),)
 BASE += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LINK += -fsanitize=$(SANITIZE)
+# a fence against the kernel, which ThreadSanitizer has no part in
+BASE += $(if $(filter thread,$(SANITIZE)),-Wno-tsan)
 else
 NOUNDEF := -Wl,-z,defs
 endif
