@@ -142,7 +142,7 @@ pick_modules()
 read -r suite pattern < <(awk -v key="$1" '$1 == key { print $2, $3 }' "$here/kernels.txt")
 [ -n "${pattern:-}" ] || cannot "$1: no such line in kernels.txt"
 for tool in apt-get dpkg zstd lz4 xz depmod modprobe busybox; do
-	PATH=$PATH:/usr/sbin:/sbin command -v $tool > /dev/null ||
+	PATH=$PATH:/usr/sbin:/sbin command -v "$tool" > /dev/null ||
 		cannot "$tool is missing (make setup-vm installs it)"
 done
 PATH=$PATH:/usr/sbin:/sbin

@@ -27,11 +27,11 @@ add_programs()
 {
 	local name path paths=()
 
-	for name in $(sed 's/#.*//' vmtest/programs.txt); do
+	while read -r name; do
 		path=$(type -P "$name") || continue
 		cp -L "$path" "$root/usr/bin/$name"
 		paths+=("$path")
-	done
+	done < <(sed 's/#.*//' vmtest/programs.txt | tr -s ' ' '\n')
 	ln -s kmod "$root/usr/bin/modprobe"
 	ln -s bash "$root/usr/bin/sh"
 	libraries "${paths[@]}" >> "$root/libraries"

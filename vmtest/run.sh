@@ -13,7 +13,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build}
 here=vmtest
-qemu=qemu-system-x86_64
+qemu="qemu-system-x86_64"
 
 boot_seconds=60 # to VMTEST-BEGIN, on a busy machine
 boots_max=3     # that may fail for one kernel
@@ -109,7 +109,7 @@ watch()
 		done
 		part+=$line
 		[ $alive = 1 ] || break
-		if { [ $began = 0 ] && [ $((SECONDS - started)) -gt $boot_seconds ]; } ||
+		if { [ "$began" = 0 ] && [ $((SECONDS - started)) -gt $boot_seconds ]; } ||
 			[ $((SECONDS - started)) -gt "$total" ]; then
 			kill -KILL "$pid"
 		fi
@@ -127,7 +127,8 @@ start_qemu()
 	truncate -s 3G "$logs/disk"
 	PATH=$PATH:/usr/sbin mkfs.ext4 -q -F -E lazy_itable_init=1,lazy_journal_init=1 "$logs/disk" ||
 		return 1
-	command=($qemu -machine pc -accel tcg,thread=multi -cpu max -smp "${SMP:-2}" -m 1024
+	# shellcheck disable=SC2054 # QEMU's own commas
+	command=("$qemu" -machine pc -accel tcg,thread=multi -cpu max -smp "${SMP:-2}" -m 1024
 		-nodefaults -no-user-config -display none -no-reboot
 		-kernel "$kernel/vmlinux" -initrd "$logs/initrd" -append "$append $1"
 		-device isa-debug-exit,iobase=0xf4,iosize=1 -device virtio-serial-pci
@@ -229,7 +230,7 @@ run_kernel()
 	judged=$failed
 	while [ ${#rest[@]} -gt 0 ]; do
 		boot || { fails "no guest can be prepared"; return; }
-		if [ $began = 0 ]; then
+		if [ "$began" = 0 ]; then
 			bad_boots=$((bad_boots + 1))
 			attempts=$((attempts + 1))
 			printf '# %s: a guest did not come up (exit status %s), %d of %d\n' \
@@ -278,8 +279,8 @@ shift $(($# > 0))
 tests=("$@")
 [ $# -gt 0 ] || mapfile -t tests < <(awk -v only="$only" \
 	'!/^(#|$)/ && (only == "" || $3 == only) { print $1 }' $here/tests.txt)
-for tool in $qemu busybox mkfs.ext4 gcc strip; do
-	PATH=$PATH:/usr/sbin command -v $tool > /dev/null || {
+for tool in "$qemu" busybox mkfs.ext4 gcc strip; do
+	PATH=$PATH:/usr/sbin command -v "$tool" > /dev/null || {
 		echo "run.sh: $tool is missing (make setup-vm installs it)" >&2
 		exit 1
 	}
