@@ -126,7 +126,7 @@ endif
 # ---- what can be asked for -----------------------------------------------------------------------
 
 .PHONY: all help lib bpf units bench-build setup demo test check unit bench fmt lint asan ubsan \
-	tsan fuzz install install-files uninstall clean FORCE
+	tsan fuzz install install-files uninstall clean setup-vm vmtest vmtest-shell kill9 FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -140,6 +140,9 @@ help:
 	@echo 'make unit | check  only the unit tests | only the check scripts'
 	@echo 'make asan | tsan   the unit tests under AddressSanitizer and UBSan | ThreadSanitizer'
 	@echo 'make fuzz          each fuzz target for FUZZ_SECONDS (20)'
+	@echo 'make vmtest        tests in QEMU under Debian kernels: KERNEL=6.1 TEST=name choose; make setup-vm'
+	@echo 'make vmtest-shell  a shell in such a guest: KERNEL=6.1'
+	@echo 'make kill9         KILLS (1000) copies killed at random moments: nothing torn, nothing left'
 	@echo 'make bench         the benchmarks, beside their peers'
 	@echo 'make fmt | lint    format the sources | clang-tidy, cppcheck, shellcheck, clang-format'
 	@echo 'make install       to DESTDIR and PREFIX ($(PREFIX)); make uninstall removes it'
@@ -341,13 +344,27 @@ fuzz:
 			$$(find tests/corpus/$$target -maxdepth 0 2>/dev/null) || exit 1; \
 	done
 
+setup-vm:
+	@tests/setup.sh vm
+
+vmtest: setup-vm
+	@$(MAKE) all units
+	@BUILD=$(BUILD) vmtest/run.sh $(VMTEST_FLAGS) '$(KERNEL)' $(TEST)
+
+vmtest-shell: setup-vm
+	@$(MAKE) all units
+	@BUILD=$(BUILD) vmtest/run.sh -s '$(or $(KERNEL),6.1)'
+
+kill9: all
+	@BUILD=$(BUILD) KILLS=$(or $(KILLS),1000) tests/kill9.sh
+
 bench: all bench-build
 	@BUILD=$(BUILD) bench/run.sh
 
 # ---- sources -------------------------------------------------------------------------------------
 
 C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null || \
-	find include user bpf schedulers tests bench examples -name '*.[ch]')
+	find include user bpf schedulers tests bench examples vmtest -name '*.[ch]')
 SH_FILES = $(shell grep -rIlE '^\#!.*sh$$' .ci tests bench examples vmtest 2>/dev/null)
 
 fmt:
