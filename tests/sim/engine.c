@@ -178,8 +178,8 @@ static void engine_tick_maps(struct engine_all *all, struct engine_maps *maps, u
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	all->twin->tick(&maps->native, now_ns);
 	clock_gettime(CLOCK_MONOTONIC, &to);
-	all->figures.tick_wall_ns += (uint64_t)((to.tv_sec - from.tv_sec) * 1000000000LL +
-						to.tv_nsec - from.tv_nsec);
+	all->figures.tick_wall_ns +=
+		(uint64_t)((to.tv_sec - from.tv_sec) * 1000000000LL + to.tv_nsec - from.tv_nsec);
 	all->figures.ticks++;
 	all->figures.cells_late += maps->work.dirty;
 }

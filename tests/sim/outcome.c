@@ -97,10 +97,10 @@ static uint64_t outcome_wait(const struct sim_run *run, uint64_t from_ns, uint64
 static void outcome_adapt(struct sim_outcome *ret, const struct sim_run *run,
 			  const struct sim_run *oracle, uint64_t *room)
 {
-	struct outcome_window slow = outcome_look(oracle, OUTCOME_SLOW_NS + OUTCOME_STEADY_NS,
-						  OUTCOME_WELL_NS, room);
-	struct outcome_window well = outcome_look(oracle, OUTCOME_WELL_NS + OUTCOME_STEADY_NS,
-						  OUTCOME_END_NS, room);
+	struct outcome_window slow =
+		outcome_look(oracle, OUTCOME_SLOW_NS + OUTCOME_STEADY_NS, OUTCOME_WELL_NS, room);
+	struct outcome_window well =
+		outcome_look(oracle, OUTCOME_WELL_NS + OUTCOME_STEADY_NS, OUTCOME_END_NS, room);
 
 	ret->adm_ms = outcome_wait(run, OUTCOME_SLOW_NS, 10 * SIM_MS, 1.5 * slow.mean_ns, 0, room);
 	ret->adp_ms = outcome_wait(run, OUTCOME_SLOW_NS, 20 * SIM_MS, 0, 2 * slow.p99_ns, room);

@@ -20,7 +20,7 @@ struct reference {
 	struct reference_load {
 		uint64_t bytes;
 		uint32_t in_flight;
-	} *load;
+	} * load;
 };
 
 static struct reference_load *reference_load(struct reference *reference, uint32_t engine,
@@ -46,8 +46,7 @@ static uint64_t reference_cost(struct reference *reference, const struct sim_ask
 			       uint32_t number)
 {
 	const struct sim_device *device = &reference->run->device[number];
-	const struct reference_load *load =
-		reference_load(reference, ask->request->engine, number);
+	const struct reference_load *load = reference_load(reference, ask->request->engine, number);
 	const struct sim_spec *spec = device->spec;
 	uint64_t own = spec->base_ns + sim_bytes(ask->request) * spec->ps_per_byte / 1000;
 	uint64_t q = load->in_flight, k = spec->servers, wait = 0, speed;
@@ -135,8 +134,8 @@ struct sim_chooser *reference_chooser(const struct sim_run *run,
 						.end = reference_end };
 	reference->run = run;
 	reference->knows_all = !strcmp(contestant->policy, "oracle");
-	reference->load = calloc((size_t)run->world->engines * SIM_DEVICES,
-				 sizeof(*reference->load));
+	reference->load =
+		calloc((size_t)run->world->engines * SIM_DEVICES, sizeof(*reference->load));
 	assert(reference->load);
 	return &reference->base;
 }

@@ -10,8 +10,9 @@
 #include "policy/native.h"
 #include "taio.h"
 
-const char *const table_situation[TABLE_SITUATIONS] = { "S0", "S1", "S11", "S2", "S3",	"S4",  "S5",
-							"S51", "S6", "S7", "S8", "S81", "S9", "S10" };
+const char *const table_situation[TABLE_SITUATIONS] = {
+	"S0", "S1", "S11", "S2", "S3", "S4", "S5", "S51", "S6", "S7", "S8", "S81", "S9", "S10"
+};
 
 /* What each guard of the picker is worth, and what it costs to be told wrong. */
 static const struct {
@@ -119,11 +120,13 @@ void table_close(struct table *table)
 
 /* ---- playing ---- */
 
-static bool table_row_plays(const struct table_row *row, const char *situation)
+static bool table_row_plays(const struct table *table, const struct table_row *row,
+			    const char *situation)
 {
 	char name[12];
 
-	if (!row->where)
+	/* Who names situations wants to see everybody there. */
+	if (!row->where || (table->options.situations && situation[0] != 'T'))
 		return situation[0] != 'T' || row->role != TABLE_VARIANT;
 	snprintf(name, sizeof(name), " %s ", situation);
 	return strstr(row->where, name) != NULL;
@@ -161,7 +164,7 @@ static void table_play_world(struct table *table, const char *name, uint32_t see
 		struct table_cell *cell = situation >= 0 ? &row->cell[situation]
 							 : &row->topology[set][at];
 
-		if (i && !table_row_plays(row, name))
+		if (i && !table_row_plays(table, row, name))
 			continue;
 		if (i)
 			run_play(&run, &world, &row->contestant);
@@ -375,7 +378,7 @@ static void table_print_topologies(const struct table *table)
 
 		snprintf(name, sizeof(name), "T%u-%u%s", table_set_first(set),
 			 table_set_first(set) + table->topologies - 1,
-			 set == 2		? ", one slow"
+			 set == 2                ? ", one slow"
 			 : set == TABLE_SETS - 1 ? ", new"
 						 : "");
 		printf("  %-31s", name);

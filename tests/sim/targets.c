@@ -178,7 +178,8 @@ static void targets_faults(struct targets *targets)
 
 		if (row->role != TABLE_POLICY || !cell->seeds)
 			continue;
-		snprintf(what, sizeof(what), "%s in S7: most wasted attempts", row->contestant.name);
+		snprintf(what, sizeof(what), "%s in S7: most wasted attempts",
+			 row->contestant.name);
 		targets_most(targets, what, (double)cell->wasted_max, 100);
 		snprintf(what, sizeof(what), "%s in S7: requests lost", row->contestant.name);
 		targets_most(targets, what, (double)cell->lost, 0);

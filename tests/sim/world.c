@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORLD_MEAN_BYTES 232562 /* of the sizes 4 KiB .. 1 MiB */
-#define WORLD_NS         (4 * SIM_S)
+#define WORLD_MEAN_BYTES  232562 /* of the sizes 4 KiB .. 1 MiB */
+#define WORLD_NS          (4 * SIM_S)
 #define WORLD_TOPOLOGY_NS (1500 * SIM_MS)
-#define WORLD_CLOSED     400000
+#define WORLD_CLOSED      400000
 
 struct world_plan {
 	uint32_t percent; /* of what the devices can do */
@@ -48,8 +48,8 @@ static void world_add_segment(struct sim_world *world, uint32_t device, uint64_t
 
 	spec->segment = realloc(spec->segment, (spec->segments + 1) * sizeof(*spec->segment));
 	assert(spec->segment);
-	spec->segment[spec->segments++] = (struct sim_segment){ SIM_START_NS + from_ns,
-								SIM_START_NS + to_ns, speed };
+	spec->segment[spec->segments++] =
+		(struct sim_segment){ SIM_START_NS + from_ns, SIM_START_NS + to_ns, speed };
 }
 
 static void world_add_fault(struct sim_world *world, uint32_t device, uint64_t from_ns,
