@@ -38,9 +38,11 @@ static uint32_t pick_load(const struct picker *picker, const struct pick_device 
 	uint32_t load = device->in_flight;
 
 	if (picker->maps->shared && device->map_index != PICK_NONE) {
-		uint32_t all = picker->maps->dev[device->map_index].in_flight;
+		uint32_t all = __atomic_load_n(&picker->maps->dev[device->map_index].in_flight,
+					       __ATOMIC_RELAXED);
 
-		if (all > load)
+		/* Below zero for a moment, when a recount and a completion cross. */
+		if (all > load && all <= INT32_MAX)
 			load = all;
 	}
 	return load;
@@ -343,13 +345,20 @@ unsigned int pick_explain(const struct picker *picker, const struct pick_query *
 	return n;
 }
 
-static void pick_publish_load(struct picker *picker, const struct pick_device *device)
+/* Engines that share maps count together, since a sum that is as old as the last tick sends them all
+ * to the same idle device; each tick recounts, so what a killed process leaves does not stay. */
+static void pick_publish_load(struct picker *picker, const struct pick_device *device,
+			      int32_t change)
 {
 	struct taio_engine *mine = picker->maps->engine;
 
-	if (mine && device->map_index != PICK_NONE)
-		mine->in_flight[device->map_index] =
-			device->in_flight > UINT16_MAX ? UINT16_MAX : (uint16_t)device->in_flight;
+	if (!mine || device->map_index == PICK_NONE)
+		return;
+	mine->in_flight[device->map_index] =
+		device->in_flight > UINT16_MAX ? UINT16_MAX : (uint16_t)device->in_flight;
+	if (picker->maps->shared)
+		__atomic_fetch_add(&picker->maps->dev[device->map_index].in_flight,
+				   (uint32_t)change, __ATOMIC_RELAXED);
 }
 
 void pick_submitted(struct picker *picker, uint8_t number, uint64_t now_ns)
@@ -361,7 +370,7 @@ void pick_submitted(struct picker *picker, uint8_t number, uint64_t now_ns)
 		device->progress_ns = now_ns;
 	if (device->quarantine_ns && device->quarantine_ns <= now_ns)
 		device->on_trial = 1;
-	pick_publish_load(picker, device);
+	pick_publish_load(picker, device, 1);
 }
 
 static void pick_break(struct pick_device *device, uint64_t now_ns)
@@ -378,18 +387,23 @@ static void pick_break(struct pick_device *device, uint64_t now_ns)
 	device->quarantine_ns = now_ns + (1000000ULL << device->level);
 }
 
+/* One trial that went well ends a quarantine: a device of many servers that could only be used by one
+ * request at a time would be out for as long again. Its level is remembered for a while, so that a
+ * device that breaks again soon is left alone for longer. */
 static void pick_heal(struct picker *picker, struct pick_device *device, uint64_t now_ns)
 {
 	device->on_trial = 0;
 	picker->random = picker->random * 6364136223846793005ULL + 1442695040888963407ULL;
 	if (device->errors && (picker->random >> 62) == 0)
 		device->errors--;
-	if (device->quarantine_ns && device->quarantine_ns <= now_ns) {
-		if (now_ns > device->quarantine_ns + (1000000ULL << device->level)) {
-			if (device->level)
-				device->level--;
-			device->quarantine_ns = device->level ? now_ns : 0;
+	if (device->quarantine_ns) {
+		if (device->quarantine_ns <= now_ns) {
+			device->quarantine_ns = 0;
+			device->healed_ns = now_ns;
 		}
+	} else if (device->level && now_ns > device->healed_ns + (1000000ULL << device->level)) {
+		device->level--;
+		device->healed_ns = now_ns;
 	}
 }
 
@@ -439,7 +453,7 @@ bool pick_completed(struct picker *picker, const struct pick_result *result)
 	if (!result->occupied) {
 		assert(device->in_flight > 0);
 		device->in_flight--;
-		pick_publish_load(picker, device);
+		pick_publish_load(picker, device, -1);
 	}
 	device->progress_ns = result->now_ns;
 	if (result->error) {

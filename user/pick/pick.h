@@ -51,7 +51,8 @@ struct pick_device {
 	uint32_t errors;        /* in a row, forgiven with successes */
 	uint32_t level;         /* of quarantine: it lasts 1 ms << level */
 	uint64_t progress_ns;   /* last completion, or first submission after idleness */
-	uint64_t quarantine_ns; /* until then; 0: none */
+	uint64_t quarantine_ns; /* until then, and then until a trial went well; 0: none */
+	uint64_t healed_ns;     /* when it did, or when the level was last lowered */
 	uint64_t probed_ns;
 	uint8_t map_index; /* in taio_dev; PICK_NONE */
 	uint8_t on_trial;  /* back from quarantine: one request at a time */
