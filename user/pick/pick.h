@@ -41,8 +41,8 @@ struct pick_context {
 	uint8_t count;
 	uint8_t last[TAIO_CLASSES];       /* device taken last; PICK_NONE */
 	uint8_t trial_last[TAIO_CLASSES]; /* ... by a policy on trial */
-	uint64_t unfit;             /* devices that turned out not to work here ... */
-	uint64_t unfit_ns;          /* ... until then */
+	uint64_t unfit;                   /* devices that turned out not to work here ... */
+	uint64_t unfit_ns;                /* ... until then */
 	struct pick_candidate candidate[TAIO_SLOTS];
 	struct pick_memory memory[TAIO_CLASSES];
 };

@@ -85,7 +85,8 @@ static void canary_add(struct canary_sum *sum, const struct canary_class *old,
 	if (old->count < CANARY_MIN_CLASS || new->count < CANARY_MIN_CLASS)
 		return;
 	sum->requests += new->count;
-	sum->mean += requests * (double)(canary_mean_ns(new) + 1) / (double)(canary_mean_ns(old) + 1);
+	sum->mean +=
+		requests * (double)(canary_mean_ns(new) + 1) / (double)(canary_mean_ns(old) + 1);
 	sum->p99 += requests * (double)(canary_p99_ns(new) + 1) / (double)(canary_p99_ns(old) + 1);
 }
 

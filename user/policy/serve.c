@@ -60,15 +60,13 @@ static void policy_answer_compare(struct taio_policy *policy, const struct contr
 				(unsigned long long)whole.failed[0],
 				(unsigned long long)whole.failed[1], whole.name[0], whole.name[1]);
 	for (unsigned int i = 0; i < rows && used < sizeof(text); i++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used,
-					 "%llu %llu %llu %llu %llu %llu %llu\n",
-					 (unsigned long long)row[i].bytes,
-					 (unsigned long long)row[i].requests[0],
-					 (unsigned long long)row[i].mean_ns[0],
-					 (unsigned long long)row[i].p99_ns[0],
-					 (unsigned long long)row[i].requests[1],
-					 (unsigned long long)row[i].mean_ns[1],
-					 (unsigned long long)row[i].p99_ns[1]);
+		used += (size_t)snprintf(
+			text + used, sizeof(text) - used, "%llu %llu %llu %llu %llu %llu %llu\n",
+			(unsigned long long)row[i].bytes, (unsigned long long)row[i].requests[0],
+			(unsigned long long)row[i].mean_ns[0], (unsigned long long)row[i].p99_ns[0],
+			(unsigned long long)row[i].requests[1],
+			(unsigned long long)row[i].mean_ns[1],
+			(unsigned long long)row[i].p99_ns[1]);
 	if (used < sizeof(text))
 		snprintf(text + used, sizeof(text) - used, "= %s", whole.verdict);
 	control_reply(policy->control_fd, peer, text);

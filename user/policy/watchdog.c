@@ -30,9 +30,8 @@ static void watchdog_sample(void *arg, const struct taio_sample *sample)
 	    bucket >= TAIO_BUCKETS || !eye->maps->price[cell].cost[0][slot][bucket])
 		return;
 	eye->window->samples++;
-	eye->window->absurd +=
-		sample->ns / WATCHDOG_ABSURD > sample->predicted_ns ||
-		sample->predicted_ns / WATCHDOG_ABSURD > sample->ns;
+	eye->window->absurd += sample->ns / WATCHDOG_ABSURD > sample->predicted_ns ||
+			       sample->predicted_ns / WATCHDOG_ABSURD > sample->ns;
 }
 
 /* ---- windows ---- */
