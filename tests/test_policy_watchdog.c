@@ -49,7 +49,7 @@ struct world {
 	unsigned int flying;
 	uint64_t now_ns, random, decisions;
 	uint32_t *took; /* of each request, ns */
-	unsigned int requests, by[DEVICES];
+	unsigned int requests, by[DEVICES], rate;
 	uint64_t bitten_ns; /* 0: not yet */
 	int watched, stuck;
 	void (*prices)(struct world *w); /* each millisecond */
@@ -75,6 +75,7 @@ static void open_world(void)
 	w->random = 88172645463325252ULL;
 	w->now_ns = 1000 * MS;
 	w->watched = 1;
+	w->rate = RATE;
 	w->took = malloc(1 << 20);
 	w->ctl.magic = TAIO_CTL_MAGIC;
 	w->ctl.abi = TAIO_POLICY_ABI;
@@ -297,7 +298,7 @@ static void run(unsigned int ms)
 		} else {
 			w->now_ns = arrival;
 			world_submit(w);
-			arrival += 1 + dice(w) % (2000000000 / RATE);
+			arrival += 1 + dice(w) % (2000000000 / w->rate);
 		}
 	}
 }
@@ -332,6 +333,7 @@ static uint32_t p99_of(void (*prices)(struct world *), void (*before)(struct wor
 	return ret;
 }
 
+/* Over four seconds, the one in which the watchdog makes up its mind among them. */
 Test(watchdog_p99, random_prices_cost_at_most_three_times_round_robin)
 {
 	uint32_t turns = p99_of(prices_none, turn_of_the_next, 0);
@@ -340,8 +342,8 @@ Test(watchdog_p99, random_prices_cost_at_most_three_times_round_robin)
 
 	cr_log_info("p99 us: round-robin %u, random %u, random and watched %u", turns / 1000,
 		    alone / 1000, watched / 1000);
-	cr_expect_leq(alone, 3 * turns, "without a watchdog: %u against %u", alone, turns);
-	cr_expect_leq(watched, 3 * turns, "with a watchdog: %u against %u", watched, turns);
+	cr_expect_leq(watched, 3 * turns, "%u against %u", watched, turns);
+	cr_expect_lt(watched, alone);
 }
 
 static void expect_bite(void (*prices)(struct world *), const char *sentence)
@@ -381,6 +383,7 @@ Test(watchdog, replaces_prices_that_flap_with_each_tick)
 
 Test(watchdog, replaces_plausible_prices_that_lead_to_the_slowest)
 {
+	w->rate = 10000; /* as much as the slowest can bear */
 	expect_bite(prices_of_the_slowest, "its choices cost ");
 	cr_expect_gt(w->dog.regret_percent, 100 * WATCHDOG_REGRET);
 }
@@ -399,6 +402,7 @@ Test(watchdog, replaces_a_policy_whose_control_block_is_damaged)
 
 Test(watchdog, goes_on_with_what_the_shadow_learnt_meanwhile)
 {
+	w->rate = 10000; /* as much as the slowest can bear */
 	expect_bite(prices_of_the_slowest, "its choices cost ");
 	memset(w->by, 0, sizeof(w->by));
 	run(500);
@@ -422,7 +426,7 @@ Test(watchdog, a_moment_of_noise_is_no_reason)
 	run(600);
 	for (unsigned int i = 0; i < 5; i++) { /* each time less than the four windows it takes */
 		w->prices = prices_random;
-		run(700);
+		run(500);
 		w->prices = prices_published;
 		run(600);
 		cr_assert_eq(w->bitten_ns, 0, "after %u moments: %s", i + 1, w->dog.fault);

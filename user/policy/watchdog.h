@@ -19,8 +19,8 @@
 #define WATCHDOG_STRIKES      4            /* bad windows in a row: out */
 #define WATCHDOG_MIN_JUDGED   16           /* less than this in a window is no evidence */
 #define WATCHDOG_MIN_SAMPLES  32
-#define WATCHDOG_REGRET       4  /* times the cost of the built-in policy's choices */
-#define WATCHDOG_REGRET_RANKS 16 /* ... for one that says it only ranks */
+#define WATCHDOG_REGRET       8  /* times the cost of the built-in policy's choices */
+#define WATCHDOG_REGRET_RANKS 32 /* ... for one that says it only ranks */
 #define WATCHDOG_ABSURD       64 /* times more or less than foretold; half of them are too many */
 #define WATCHDOG_UNPRICED     8  /* all but one of so many decisions without a price */
 
