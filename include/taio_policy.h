@@ -182,6 +182,8 @@ struct taio_engine {
 	__u32 tail;       /* samples consumed, by the core */
 	__u64 dropped;    /* samples that found no room */
 	__u64 decisions, probes, retries, hedges;
+	__u32 watch_strikes; /* bad windows in a row, as the engine's watchdog sees the policy */
+	__u32 watch_regret;  /* cost of its choices in % of what the built-in policy's would */
 	__u16 in_flight[TAIO_DEVICES]; /* by index in taio_dev */
 	struct taio_sample ring[TAIO_RING];
 };

@@ -450,6 +450,8 @@ int accept_request(struct taio *e, const struct taio_endpoint *from, const struc
 		accept_drop(e, r);
 		return rc;
 	}
+	if (policy_next_is_canary(e->policy))
+		r->traits |= REQUEST_CANARY;
 	if (r->expires_ns)
 		timer_set(e, r, UINT64_MAX);
 	engine_make_ready(e, r);

@@ -75,6 +75,8 @@ static void engine_finish(struct taio *e, struct request *r)
 	}
 	timer_clear(e, r);
 	accept_release(e, r);
+	policy_canary_count(e->policy, r->traits & REQUEST_CANARY, r->error != 0, r->moved,
+			    r->accepted_ns, e->now_ns - r->accepted_ns);
 	event_publish(e, r);
 	request_put(&e->pool, r);
 }
@@ -275,6 +277,13 @@ static void engine_reap(struct taio *e)
 	}
 }
 
+/* From the next decision on the new prices count. */
+void engine_policy_changed(struct taio *e)
+{
+	pick_rebind(e->picker);
+	memset(e->pointer_left, 0, sizeof(e->pointer_left));
+}
+
 static void engine_tick(struct taio *e)
 {
 	uint64_t since = e->now_ns - e->tick_ns;
@@ -283,7 +292,7 @@ static void engine_tick(struct taio *e)
 		return;
 	policy_tick(e->policy, e->now_ns, e->urgent);
 	if (policy_poll(e->policy))
-		pick_rebind(e->picker);
+		engine_policy_changed(e);
 	e->tick_ns = e->now_ns;
 	e->urgent = false;
 }

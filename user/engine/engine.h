@@ -73,6 +73,7 @@ struct taio {
 	uint64_t turn_ns;   /* start of the present turn */
 	uint64_t looked_ns; /* last look at the streams */
 	bool urgent;        /* a completion was far from its price */
+	uint32_t judge;     /* decisions since the last one that was judged */
 	bool stopping;
 	bool blocking_call; /* inside taio_get_events() without a near end */
 	bool embedded;      /* taio_fd() was called: somebody else sleeps for us */
@@ -143,6 +144,7 @@ void engine_turn(struct taio *e); /* everything that can be done without waiting
 void engine_step_done(struct taio *e, struct taio_step *step);
 void engine_wake_room(struct taio *e); /* a device has room again */
 void engine_cancel(struct taio *e, struct request *r, int error);
+void engine_policy_changed(struct taio *e); /* its maps may be others now */
 void engine_log(struct taio *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static inline struct request *engine_request(struct taio *e, uint32_t index)
 {

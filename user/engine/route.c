@@ -313,6 +313,17 @@ static bool route_opens(struct taio *e, uint8_t number, const struct taio_step *
 	       device->driver->fits(device, step);
 }
 
+/* Some decisions are looked at by the watchdog of the policy. */
+static void route_judge(struct taio *e, const struct pick_query *query, struct pick_choice *choice)
+{
+	const struct taio_maps *builtin = policy_judge(e->policy);
+	struct pick_verdict verdict;
+
+	e->judge = 0;
+	if (builtin && pick_judge(e->picker, query, builtin, choice, &verdict))
+		policy_judged(e->policy, verdict.own_ns, verdict.best_ns, verdict.priced);
+}
+
 enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
@@ -324,6 +335,8 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 	query.skip = route_skip(e, r, context, step);
 	query.now_ns = e->now_ns;
 	query.closed = e->async & ~e->open_async;
+	if (r->traits & REQUEST_CANARY)
+		query.trial = policy_canary_maps(e->policy);
 	query.may_probe = !r->deadline_ns && !r->attempts;
 	for (;;) {
 		struct pick_choice choice;
@@ -339,6 +352,8 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		}
 		if (rc)
 			return ROUTE_NONE;
+		if (++e->judge >= POLICY_JUDGE_EVERY && !query.trial)
+			route_judge(e, &query, &choice);
 		if (choice.why != TAIO_WHY_PROBE)
 			spread_choice(e, &query, &choice);
 		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;

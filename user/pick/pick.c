@@ -135,6 +135,21 @@ struct pick_best {
 	bool full;
 };
 
+static uint8_t pick_last(const struct pick_query *query, uint32_t class)
+{
+	const struct pick_context *context = query->context;
+
+	return query->trial ? context->trial_last[class] : context->last[class];
+}
+
+static void pick_set_last(const struct pick_query *query, uint32_t class, uint8_t device)
+{
+	if (query->trial)
+		query->context->trial_last[class] = device;
+	else
+		query->context->last[class] = device;
+}
+
 static void pick_scan(const struct picker *picker, const struct pick_query *query, uint32_t class,
 		      struct pick_best *best)
 {
@@ -169,7 +184,7 @@ static void pick_scan(const struct picker *picker, const struct pick_query *quer
 			best->candidate = c;
 			best->bucket = bucket;
 		}
-		if (c->device == context->last[class]) {
+		if (c->device == pick_last(query, class)) {
 			best->kept = c;
 			best->kept_cost = cost;
 			best->kept_bucket = bucket;
@@ -212,7 +227,7 @@ static void pick_take(const struct pick_query *query, const struct pick_candidat
 	ret->cell = c->slot == PICK_NONE ? UINT16_MAX
 					 : (uint16_t)(query->context->index * TAIO_CLASSES + class);
 	ret->predicted_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
-	query->context->last[class] = c->device;
+	pick_set_last(query, class, c->device);
 }
 
 static uint32_t pick_version(const struct picker *picker, const struct pick_query *query,
@@ -257,6 +272,8 @@ static void pick_remember(const struct picker *picker, const struct pick_query *
 	struct pick_memory *memory = &query->context->memory[class];
 	uint8_t at = (uint8_t)(c - query->context->candidate);
 
+	if (query->trial)
+		return;
 	if (memory->at != at || memory->bucket != bucket || memory->goal != query->goal)
 		memory->streak = 0;
 	else if (memory->streak < PICK_MEMORY_STREAK)
@@ -274,14 +291,14 @@ static void pick_remember(const struct picker *picker, const struct pick_query *
 	memory->left = PICK_MEMORY_USES;
 }
 
-int pick_choose(struct picker *picker, const struct pick_query *query,
-		struct pick_choice *ret_choice)
+static int pick_decide(struct picker *picker, const struct pick_query *query,
+		       struct pick_choice *ret_choice)
 {
 	uint32_t class = taio_class_of(query->bytes);
 	struct pick_best best = { 0 };
 
 	assert(query->goal < TAIO_GOALS);
-	if (pick_remembered(picker, query, class, ret_choice))
+	if (!query->trial && pick_remembered(picker, query, class, ret_choice))
 		return 0;
 	pick_scan(picker, query, class, &best);
 	if (!best.candidate) {
@@ -296,13 +313,13 @@ int pick_choose(struct picker *picker, const struct pick_query *query,
 	if (query->may_probe && picker->probe_credit_ns > 0) {
 		pick_find_probe(picker, query, class, &best);
 		if (best.probe) {
-			uint8_t last = query->context->last[class];
+			uint8_t last = pick_last(query, class);
 
 			picker->probe_credit_ns -= (int64_t)(best.probe_cost - best.cost);
 			picker->device[best.probe->device].probed_ns = query->now_ns;
 			pick_take(query, best.probe, class, best.probe_cost, best.probe_bucket,
 				  TAIO_WHY_PROBE, ret_choice);
-			query->context->last[class] = last;
+			pick_set_last(query, class, last);
 			return 0;
 		}
 	}
@@ -318,6 +335,105 @@ int pick_choose(struct picker *picker, const struct pick_query *query,
 	pick_take(query, best.candidate, class, best.cost, best.bucket,
 		  best.open == 1 ? TAIO_WHY_ONLY : TAIO_WHY_PRICE, ret_choice);
 	return 0;
+}
+
+int pick_choose(struct picker *picker, const struct pick_query *query,
+		struct pick_choice *ret_choice)
+{
+	const struct taio_maps *own = picker->maps;
+	int rc;
+
+	if (!query->trial)
+		return pick_decide(picker, query, ret_choice);
+	picker->maps = query->trial;
+	rc = pick_decide(picker, query, ret_choice);
+	picker->maps = own;
+	return rc;
+}
+
+/* ---- judging ---- */
+
+#define PICK_JUDGE_COUNT 8 /* completions of a candidate: then it counts as measured */
+
+struct pick_look {
+	const struct pick_candidate *chosen, *unknown;
+	uint64_t own_ns, best_ns, unknown_ns;
+	uint8_t bucket; /* of unknown */
+};
+
+static bool pick_is_measured(const struct picker *picker, const struct pick_context *context,
+			     const struct pick_candidate *c, uint32_t class)
+{
+	uint32_t cell = context->index * TAIO_CLASSES + class;
+
+	return picker->maps->lat[cell * TAIO_SLOTS + c->slot].count >= PICK_JUDGE_COUNT;
+}
+
+static void pick_look(const struct picker *picker, const struct pick_query *query, uint32_t class,
+		      uint8_t chosen, struct pick_look *look)
+{
+	const struct pick_context *context = query->context;
+	uint64_t skip = query->skip | context->unfit;
+
+	look->best_ns = look->unknown_ns = UINT64_MAX;
+	for (unsigned int i = 0; i < context->count; i++) {
+		const struct pick_candidate *c = &context->candidate[i];
+		uint8_t bucket;
+		uint64_t cost;
+
+		if (c->slot == PICK_NONE)
+			continue;
+		cost = pick_cost(picker, query, c, class, &bucket);
+		if (c->device == chosen) {
+			look->chosen = c;
+			look->own_ns = cost;
+		} else if (skip & (1ULL << c->device) ||
+			   pick_bar(picker, query, c) != TAIO_WHY_PRICE) {
+			continue;
+		}
+		if (pick_is_measured(picker, context, c, class)) {
+			if (cost < look->best_ns)
+				look->best_ns = cost;
+		} else if (cost < look->unknown_ns && c->device != chosen) {
+			look->unknown = c;
+			look->unknown_ns = cost;
+			look->bucket = bucket;
+		}
+	}
+}
+
+bool pick_judge(struct picker *picker, const struct pick_query *query, const struct taio_maps *maps,
+		struct pick_choice *choice, struct pick_verdict *ret_verdict)
+{
+	const struct taio_maps *own = picker->maps;
+	uint32_t class = taio_class_of(query->bytes);
+	struct pick_look look = { 0 };
+	uint64_t price;
+
+	if (choice->why != TAIO_WHY_PRICE || choice->slot == PICK_NONE)
+		return false;
+	picker->maps = maps;
+	pick_look(picker, query, class, choice->device, &look);
+	if (look.unknown && look.unknown_ns <= look.own_ns && query->may_probe &&
+	    picker->probe_credit_ns > 0) {
+		uint8_t last = pick_last(query, class);
+
+		picker->probe_credit_ns -= (int64_t)look.unknown_ns;
+		pick_take(query, look.unknown, class, look.unknown_ns, look.bucket, TAIO_WHY_PROBE,
+			  choice);
+		pick_set_last(query, class, last);
+		picker->maps = own;
+		return false;
+	}
+	price = look.chosen && pick_is_measured(picker, query->context, look.chosen, class);
+	picker->maps = own;
+	if (!price)
+		return false;
+	price = pick_price(picker, query, look.chosen, class, choice->bucket);
+	*ret_verdict = (struct pick_verdict){ .own_ns = look.own_ns,
+					      .best_ns = look.best_ns,
+					      .priced = price != 0 };
+	return true;
 }
 
 unsigned int pick_explain(const struct picker *picker, const struct pick_query *query,

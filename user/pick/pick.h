@@ -39,9 +39,10 @@ struct pick_context {
 	uint64_t key;
 	uint8_t index; /* in the policy's maps; PICK_NONE: no room there */
 	uint8_t count;
-	uint8_t last[TAIO_CLASSES]; /* device taken last; PICK_NONE */
-	uint64_t unfit;             /* devices that turned out not to work here ... */
-	uint64_t unfit_ns;          /* ... until then */
+	uint8_t last[TAIO_CLASSES];       /* device taken last; PICK_NONE */
+	uint8_t trial_last[TAIO_CLASSES]; /* ... by a policy on trial */
+	uint64_t unfit;                   /* devices that turned out not to work here ... */
+	uint64_t unfit_ns;                /* ... until then */
 	struct pick_candidate candidate[TAIO_SLOTS];
 	struct pick_memory memory[TAIO_CLASSES];
 };
@@ -79,6 +80,7 @@ struct pick_query {
 	uint64_t closed; /* devices that would have to be opened for it, which costs */
 	uint32_t goal;   /* enum taio_goal */
 	bool may_probe;
+	const struct taio_maps *trial; /* prices to go by instead of the picker's; NULL: its own */
 };
 
 struct pick_choice {
@@ -114,6 +116,18 @@ void pick_rebind(struct picker *picker);
 /* Chooses. Return: 0; -EBUSY: all that could run it are full; -ENODEV: none can. */
 int pick_choose(struct picker *picker, const struct pick_query *query,
 		struct pick_choice *ret_choice);
+
+/* What other prices say of a choice. */
+struct pick_verdict {
+	uint64_t own_ns, best_ns; /* its cost, and the least that was to be had */
+	bool priced;              /* the picker's own prices had one for it */
+};
+
+/* Judges @choice, just made for @query, by the prices of @maps; only what was measured counts. If
+ * nothing is known there of a candidate that might be cheaper, the choice becomes a probe of it.
+ * Return: true: @ret_verdict tells something. */
+bool pick_judge(struct picker *picker, const struct pick_query *query, const struct taio_maps *maps,
+		struct pick_choice *choice, struct pick_verdict *ret_verdict);
 
 /* The same decision told: up to @max reasons. Return: how many. */
 unsigned int pick_explain(const struct picker *picker, const struct pick_query *query,
