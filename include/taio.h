@@ -336,6 +336,7 @@ enum taio_why {
 	TAIO_WHY_UNFIT,       /**< cannot do this pair, size, alignment or file system */
 	TAIO_WHY_UNAVAILABLE, /**< not on this machine or not permitted */
 	TAIO_WHY_SPREAD,      /**< taken beside the others: another core had nothing to do */
+	TAIO_WHY_DETOUR,      /**< left out: a thread, and nobody else wants this one */
 	TAIO_WHY_COUNT
 };
 
