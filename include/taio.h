@@ -224,7 +224,7 @@ enum taio_flag {
 	TAIO_NO_CLOBBER = 1 << 2,
 	/** Do not look for holes: write zeros where the source has a hole. */
 	TAIO_NO_SPARSE = 1 << 3,
-	/** Leave a socket that the engine opened half open: no shutdown after the last byte. */
+	/** No end on purpose: no shutdown before the close, no empty datagram after the last. */
 	TAIO_NO_SHUTDOWN = 1 << 4,
 	/** Keep mode, owner (where permitted) and times of the source file. */
 	TAIO_PRESERVE = 1 << 5
@@ -531,7 +531,8 @@ struct taio_policy_info {
 	char reason[128];   /**< why it is not the one asked for; else empty */
 	uint32_t watched;   /**< 1: a watchdog compares it with the built-in policy */
 	uint32_t strikes;   /**< bad quarters of a second in a row; four are the end of it */
-	uint32_t regret_percent;  /**< cost of its choices, 100: as the built-in policy's; 0: no say */
+	uint32_t
+		regret_percent; /**< cost of its choices, 100: as the built-in policy's; 0: no say */
 	uint32_t canary_permille; /**< share of the requests of a policy on trial; 0: none */
 	char canary[16];          /**< the policy on trial */
 };
