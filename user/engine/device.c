@@ -9,9 +9,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "drivers/drivers.h"
+#include "drivers/fault.h"
 
 #define DEVICE_OF(name) &taio_driver_##name,
 static const struct taio_driver *const device_drivers[] = { TAIO_DRIVER_LIST(DEVICE_OF) };
@@ -32,6 +34,38 @@ static void device_add(struct taio *e, const struct taio_driver *driver, bool wo
 	e->device_count++;
 }
 
+static int device_refuse(struct taio *e, const char *what, const char *why)
+{
+	snprintf(e->refusal, sizeof(e->refusal), "TAIO_FAULT: %s%s", what, why);
+	engine_log(e, "%s", e->refusal);
+	return -EINVAL;
+}
+
+/* $TAIO_FAULT makes devices misbehave: see fault.h. What is learnt from them is not for others. */
+static int device_inject(struct taio *e)
+{
+	const char *text = secure_getenv("TAIO_FAULT"), *name;
+	char why[128];
+	int rc;
+
+	if (!text || !*text)
+		return 0;
+	rc = fault_parse(&e->faults, text, e->opened_ns, why, sizeof(why));
+	if (rc)
+		return rc == -EINVAL ? device_refuse(e, "", why) : rc;
+	for (unsigned int i = 0; i < e->device_count; i++) {
+		rc = fault_wrap(e->faults, &e->device[i]);
+		if (rc < 0)
+			return rc;
+	}
+	name = fault_unknown(e->faults);
+	if (name)
+		return device_refuse(e, "no device is called ", name);
+	e->flags |= TAIO_NO_CACHE;
+	engine_log(e, "faults are injected: %s", text);
+	return 0;
+}
+
 int device_table_open(struct taio *e)
 {
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
@@ -45,7 +79,7 @@ int device_table_open(struct taio *e)
 
 		pick_add_device(e->picker, device->number, device->name, limit);
 	}
-	return 0;
+	return device_inject(e);
 }
 
 void device_table_close(struct taio *e)
@@ -57,6 +91,8 @@ void device_table_close(struct taio *e)
 			device->driver->close(device);
 		device->opened = 0;
 	}
+	fault_free(e->faults);
+	e->faults = NULL;
 }
 
 bool device_available(struct taio *e, uint8_t number)

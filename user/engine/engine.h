@@ -93,7 +93,8 @@ struct taio {
 	struct taio_device *device_at[ENGINE_DEVICES];
 	struct engine_device_count count[ENGINE_DEVICES];
 	uint32_t device_count;
-	uint64_t open_async; /* asynchronous devices that are open */
+	uint64_t open_async;       /* asynchronous devices that are open */
+	struct fault_plan *faults; /* $TAIO_FAULT; NULL: none */
 	uint64_t pin, forbid;
 	uint64_t file_bytes;  /* size of the last small file that was copied whole */
 	uint64_t route_stops; /* of the last decision: candidates left out because they block */
