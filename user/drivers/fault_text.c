@@ -93,7 +93,7 @@ static bool text_unit(struct text *t, uint64_t milli, uint64_t *ret_ns)
 			*ret_ns = milli * units[i].ns / 1000;
 			return true;
 		}
-	return text_wrong(t, "a time needs a unit (ns, us, ms, s) before '%.12s'", t->at);
+	return text_wrong(t, "a time needs a unit: ns, us, ms or s");
 }
 
 static bool text_time(struct text *t, const char *what, uint64_t *ret_ns)
