@@ -164,7 +164,8 @@ enum taio_engine_flag {
 	TAIO_NO_CACHE = 1 << 3,   /**< neither read nor write the learnt speeds on disk */
 	TAIO_NO_CONTROL = 1 << 4, /**< no control socket: `taio policy swap` cannot reach it */
 	TAIO_MAY_BLOCK = 1 << 5,  /**< only total time matters: calls may block the thread */
-	TAIO_BUSY_POLL = 1 << 6   /**< taio_get_events() polls, it never sleeps */
+	TAIO_BUSY_POLL = 1 << 6,  /**< taio_get_events() polls, it never sleeps */
+	TAIO_HEDGE = 1 << 8       /**< a step that is late may run on a second device, too */
 };
 
 /** Options of taio_open(). Zero everything, set size, then what is wanted; 0 means default. */
@@ -334,6 +335,7 @@ enum taio_why {
 	TAIO_WHY_FULL,        /**< its queue is full */
 	TAIO_WHY_UNFIT,       /**< cannot do this pair, size, alignment or file system */
 	TAIO_WHY_UNAVAILABLE, /**< not on this machine or not permitted */
+	TAIO_WHY_SPREAD,      /**< taken beside the others: another core had nothing to do */
 	TAIO_WHY_COUNT
 };
 

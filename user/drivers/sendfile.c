@@ -125,8 +125,8 @@ static const struct taio_capability sendfile_caps[] = {
 	  .to = TAIO_K(FILE),
 	  .flags = TAIO_CAP_BLOCKING,
 	  .min = SENDFILE_FILE_MIN,
-	  .base_ns = 20000,
-	  .ps_per_byte = 300 },
+	  .base_ns = 7000,
+	  .ps_per_byte = 230 },
 	{ .op = TAIO_OP_NONE },
 };
 

@@ -31,6 +31,8 @@ static void device_add(struct taio *e, const struct taio_driver *driver, bool wo
 	device->worker = worker;
 	snprintf(device->name, sizeof(device->name), "%s%s", driver->name, worker ? "@worker" : "");
 	e->device_at[e->device_count] = device;
+	if (device_is_async(device))
+		e->async |= 1ULL << e->device_count;
 	e->device_count++;
 }
 
@@ -70,9 +72,13 @@ int device_table_open(struct taio *e)
 {
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
 		device_add(e, device_drivers[i], false);
-	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
-		if (device_drivers[i]->flags & TAIO_DRIVER_WORKER)
-			device_add(e, device_drivers[i], true);
+	memset(e->twin, PICK_NONE, sizeof(e->twin));
+	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++) {
+		if (!(device_drivers[i]->flags & TAIO_DRIVER_WORKER))
+			continue;
+		e->twin[i] = (uint8_t)e->device_count;
+		device_add(e, device_drivers[i], true);
+	}
 	for (unsigned int i = 0; i < e->device_count; i++) {
 		const struct taio_device *device = &e->device[i];
 		uint32_t limit = device->worker ? 2 * WORKERS_MAX : UINT32_MAX;

@@ -18,6 +18,11 @@
 /* A blocking device may run on the engine's thread beside other requests if it is this quick. */
 #define ROUTE_QUICK_NS 1000000
 
+/* Processor time is asked of the kernel twice: for each so manieth inline step, and for all that are
+ * so long that it does not matter. */
+#define ROUTE_CPU_EACH    64
+#define ROUTE_CPU_LONG_NS 200000
+
 struct taio_step *route_step_get(struct taio *e, struct request *r)
 {
 	struct taio_step *step = e->free_steps;
@@ -131,6 +136,9 @@ static struct pick_context *route_context(struct taio *e, const struct taio_step
 
 static bool route_may_block(const struct taio *e)
 {
+	/* What the ring has in flight goes on only when the thread looks after it. */
+	if (e->in_flight > e->workers.in_flight)
+		return false;
 	return (e->flags & TAIO_MAY_BLOCK) || (e->blocking_call && !engine_others(e));
 }
 
@@ -232,6 +240,26 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 	route_account(e, r, step);
 }
 
+static void route_run(struct taio *e, struct taio_device *device, struct taio_step *step)
+{
+	bool measured = e->count[device->number].runs++ % ROUTE_CPU_EACH == 0 ||
+			step->predicted_ns > ROUTE_CPU_LONG_NS;
+	uint64_t before_ns = measured ? clock_thread_ns() : 0;
+
+	step->result = device->driver->run(device, step);
+	if (measured && !step->cpu_ns)
+		step->cpu_ns = clock_thread_ns() - before_ns;
+}
+
+/* It waits for the device and for nobody else. */
+static bool route_is_bounded(const struct taio_step *step)
+{
+	const unsigned int peerless = TAIO_K(MEM) | TAIO_K(FILE) | TAIO_K(NULL) | TAIO_K(ZERO);
+
+	return step->op == TAIO_OP_COPY && (peerless >> step->from.kind & 1) &&
+	       (peerless >> step->to.kind & 1);
+}
+
 enum route_started route_start_on(struct taio *e, struct request *r, struct taio_step *step,
 				  uint8_t number)
 {
@@ -247,12 +275,12 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->cpu_ns = 0;
 	step->start_ns = e->now_ns = clock_ns();
 	if (!device->worker && !device_is_async(device)) {
-		step->result = device->driver->run(device, step);
+		route_run(e, device, step);
 		route_finish(e, r, step);
 		return ROUTE_DONE;
 	}
 	if (device->worker) {
-		if (workers_submit(&e->workers, step)) {
+		if (workers_submit(&e->workers, step, spread_threads(e, step))) {
 			device->error = -EAGAIN;
 			snprintf(device->reason, sizeof(device->reason),
 				 "no thread could be started");
@@ -267,6 +295,9 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	if (submitted == TAIO_BUSY)
 		return ROUTE_FULL;
 	pick_submitted(e->picker, number, step->start_ns);
+	step->bounded = route_is_bounded(step);
+	if (step->bounded)
+		pick_admitted(e->picker, number);
 	if (submitted == TAIO_DONE) {
 		route_finish(e, r, step);
 		return ROUTE_DONE;
@@ -274,14 +305,15 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->in_flight = 1;
 	e->in_flight++;
 	r->outstanding++;
+	if (e->flags & TAIO_HEDGE)
+		hedge_watch(e, r, step);
 	return ROUTE_QUEUED;
 }
 
 static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
 		       const struct pick_choice *choice, enum taio_step_type type);
 
-/* The first step of a device: does it open, and is the step still one for it? */
-static bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
+bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
 {
 	struct taio_device *device = &e->device[number];
 
@@ -291,17 +323,37 @@ static bool route_opens(struct taio *e, uint8_t number, const struct taio_step *
 	       device->driver->fits(device, step);
 }
 
-enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
-	struct pick_query query = { .context = context, .bytes = step->len, .goal = r->goal };
-	bool full = false;
+	struct pick_query query = { .context = context,
+				    .bytes = step->len,
+				    .now_ns = e->now_ns,
+				    .goal = r->goal,
+				    .closed = e->async & ~e->open_async,
+				    .bounded = route_is_bounded(step),
+				    .may_probe = !r->attempts };
 
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
-	query.now_ns = e->now_ns;
-	query.may_probe = !r->deadline_ns && !r->attempts;
+	if (r->deadline_ns)
+		query.spare_ns = r->deadline_ns > e->now_ns ? r->deadline_ns - e->now_ns : 1;
+	return query;
+}
+
+const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
+					       uint8_t number)
+{
+	return device_capability(&e->device[number], step->op, step->from.kind, step->to.kind);
+}
+
+enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct pick_query query = route_query(e, r, step);
+	struct pick_context *context = query.context;
+	bool full = false;
+
 	for (;;) {
 		struct pick_choice choice;
 		enum route_started started;
@@ -316,6 +368,8 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		}
 		if (rc)
 			return ROUTE_NONE;
+		if (choice.why != TAIO_WHY_PROBE)
+			spread_choice(e, &query, &choice);
 		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
 		if (choice.why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX &&
 		    step->op == TAIO_OP_COPY)
@@ -407,6 +461,8 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM;
 
 	result.occupied = !device->worker && !device_is_async(device);
+	result.bounded = step->bounded;
+	step->bounded = 0;
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
 	if (step->op == TAIO_OP_COPY) {
 		result.learn = step->result > 0 && (uint64_t)step->result == step->len;
