@@ -242,6 +242,11 @@ void engine_step_done(struct taio *e, struct taio_step *step)
 	e->in_flight--;
 	r->outstanding--;
 	route_finish(e, r, step);
+	if (step->hedge) {
+		step = hedge_done(e, r, step);
+		if (!step)
+			return; /* its other copy is still out */
+	}
 	request_set_state(r, REQUEST_READY);
 	if (request_fifo_head(r) == TAIO_STEP_TRANSFER)
 		next = transfer_done(e, r, step);
@@ -315,5 +320,7 @@ void engine_turn(struct taio *e)
 			engine_wake_room(e);
 	}
 	engine_reap(e);
+	if ((e->flags & TAIO_HEDGE) && e->now_ns >= e->hedge.due_ns)
+		hedge_run(e);
 	engine_tick(e);
 }

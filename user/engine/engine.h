@@ -8,6 +8,7 @@
  *   transfer.c  segments of the transfer step
  *   route.c     contexts, candidates, starting a step on the device that was picked
  *   spread.c    steps for a second core
+ *   hedge.c     second copies of steps that are late
  *   device.c    the table of devices, probing, opening, worker twins
  *   lane.c      order and readiness on streams
  *   timer.c     timeouts and rate limits
@@ -23,6 +24,7 @@
 
 #include "taio.h"
 #include "taio_driver.h"
+#include "engine/hedge.h"
 #include "engine/workers.h"
 #include "pick/pick.h"
 #include "pick/speeds.h"
@@ -61,6 +63,7 @@ enum engine_control {
 
 struct engine_device_count {
 	uint64_t steps, bytes, errors;
+	uint64_t runs; /* inline: each so manieth is measured in processor time */
 };
 
 struct taio {
@@ -105,6 +108,7 @@ struct taio {
 	struct taio_device *device_at[ENGINE_DEVICES];
 	struct engine_device_count count[ENGINE_DEVICES];
 	uint32_t device_count;
+	struct fault_plan *faults;        /* $TAIO_FAULT; NULL: none */
 	uint8_t control[ENGINE_CONTROLS]; /* numbers of devices */
 	uint8_t twin[ENGINE_DEVICES];     /* the same driver on a worker; PICK_NONE: has none */
 	uint64_t async;                   /* asynchronous devices ... */
@@ -117,6 +121,7 @@ struct taio {
 	uint64_t fd_socket; /* those that were sockets when last seen */
 
 	struct picker *picker;
+	struct hedge hedge;        /* TAIO_HEDGE */
 	struct speeds speeds;      /* what earlier runs on this machine learnt */
 	uint64_t calibrated_steps; /* steps of all devices when a calibration ended; 0: none did */
 	struct taio_policy *policy;
@@ -198,6 +203,13 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step);
 void route_trace(struct taio *e, struct request *r, const struct taio_step *step,
 		 enum taio_step_type type);
 bool route_worth_retry(int error);
+/* What the picker is asked about a step. */
+struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step);
+/* The first step of a device: does it open, and is the step still one for it? */
+bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step);
+/* The figures of a device for a step; NULL: none known. */
+const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
+					       uint8_t number);
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind);
 
 /* spread.c: more cores than the engine's thread */
@@ -211,6 +223,7 @@ bool device_available(struct taio *e, uint8_t number); /* probes at first use */
 int device_open(struct taio *e, uint8_t number);
 const struct taio_capability *device_capability(const struct taio_device *device, uint8_t op,
 						uint8_t from_kind, uint8_t to_kind);
+int device_number(const struct taio *e, const char *name); /* -ENODEV */
 int device_mask(struct taio *e, const char *names, uint64_t *ret_mask);
 static inline bool device_is_async(const struct taio_device *device)
 {

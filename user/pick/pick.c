@@ -12,6 +12,7 @@
 #define PICK_ERRORS_MAX          3   /* in a row before quarantine */
 #define PICK_LEVEL_MAX           10  /* 1 ms << 10: about a second */
 #define PICK_PROBE_SHARE         128 /* probes may cost 1/128 of the time that work took */
+#define PICK_PROBE_SPARE         16  /* a probe may cost 1/16 of the time up to a deadline */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
 #define PICK_MEMORY_USES         15           /* ... so often, ... */
@@ -91,6 +92,12 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 	return cost ? cost : 1;
 }
 
+static bool pick_is_full(const struct pick_device *device, const struct pick_query *query)
+{
+	return device->in_flight >= device->limit ||
+	       (query->bounded && admit_is_full(&device->admit));
+}
+
 static enum taio_why pick_bar(const struct picker *picker, const struct pick_query *query,
 			      const struct pick_candidate *c)
 {
@@ -99,7 +106,7 @@ static enum taio_why pick_bar(const struct picker *picker, const struct pick_que
 	if (device->quarantine_ns &&
 	    (device->quarantine_ns > query->now_ns || (device->on_trial && device->in_flight)))
 		return TAIO_WHY_QUARANTINE;
-	if (device->in_flight >= device->limit)
+	if (pick_is_full(device, query))
 		return TAIO_WHY_FULL;
 	return TAIO_WHY_PRICE;
 }
@@ -119,6 +126,8 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 	if (!(picker->maps->price[cell].probe & (1u << c->slot)))
 		return false;
 	if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns)
+		return false;
+	if (query->spare_ns && cost > query->spare_ns / PICK_PROBE_SPARE)
 		return false;
 	last = picker->maps->lat[cell * TAIO_SLOTS + c->slot].last_ns;
 	if (device->probed_ns > last)
@@ -255,8 +264,7 @@ static bool pick_remembered(const struct picker *picker, const struct pick_query
 
 	if (!memory->left || query->now_ns >= memory->until_ns || memory->goal != query->goal ||
 	    memory->skip != (query->skip | query->context->unfit) || device->quarantine_ns ||
-	    device->in_flight >= device->limit ||
-	    memory->version != pick_version(picker, query, class) ||
+	    pick_is_full(device, query) || memory->version != pick_version(picker, query, class) ||
 	    taio_bucket_of(pick_load(picker, device)) != memory->bucket ||
 	    (device->in_flight && query->now_ns > device->progress_ns + 2ULL * memory->cost_ns))
 		return false;
@@ -489,6 +497,30 @@ void pick_submitted(struct picker *picker, uint8_t number, uint64_t now_ns)
 	pick_publish_load(picker, device, 1);
 }
 
+void pick_admitted(struct picker *picker, uint8_t number)
+{
+	assert(number < TAIO_DEVICES);
+	picker->device[number].admit.inside++;
+}
+
+/* Before it is counted out: what its time says about the queue inside the device. */
+static void pick_leave(struct picker *picker, const struct pick_result *result, uint64_t ns)
+{
+	const struct pick_choice *choice = result->choice;
+	struct admit *admit = &picker->device[choice->device].admit;
+
+	if (result->learn && choice->slot != PICK_NONE && choice->cell < TAIO_CELLS) {
+		const struct taio_caps *caps =
+			&picker->maps
+				 ->caps[choice->cell / TAIO_CLASSES * TAIO_SLOTS + choice->slot];
+
+		admit_learn(admit, ns, pick_estimate(caps, result->bytes, 0), caps->parallel,
+			    result->now_ns);
+	}
+	assert(admit->inside > 0);
+	admit->inside--;
+}
+
 static void pick_break(struct pick_device *device, uint64_t now_ns)
 {
 	/* What was in flight when it broke fails for the same reason: that counts once. */
@@ -571,6 +603,8 @@ bool pick_completed(struct picker *picker, const struct pick_result *result)
 		device->in_flight--;
 		pick_publish_load(picker, device, -1);
 	}
+	if (result->bounded)
+		pick_leave(picker, result, ns);
 	device->progress_ns = result->now_ns;
 	if (result->error) {
 		pick_break(device, result->now_ns);
