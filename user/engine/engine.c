@@ -158,12 +158,12 @@ static enum engine_next engine_run_step(struct taio *e, struct request *r)
 {
 	enum taio_step_type type = request_fifo_head(r);
 
+	if ((type == TAIO_STEP_TRANSFER || type == TAIO_STEP_FILE) && !lane_is_first(e, r)) {
+		request_set_state(r, REQUEST_WAIT_LANE);
+		return ENGINE_PARKED;
+	}
 	switch (type) {
 	case TAIO_STEP_TRANSFER:
-		if (!lane_is_first(e, r)) {
-			request_set_state(r, REQUEST_WAIT_LANE);
-			return ENGINE_PARKED;
-		}
 		if (r->issued == 0 && r->outstanding == 0 && !r->parked)
 			transfer_start_position(e, r);
 		return transfer_advance(e, r);

@@ -69,7 +69,8 @@ static void route_name(const struct taio_step *step, char *name, size_t size)
 	bool cold = ((step->from.flags | step->to.flags) & TAIO_END_COLD) != 0;
 
 	if (step->op != TAIO_OP_COPY)
-		snprintf(name, size, "%s %s", operation_name(step->op),
+		snprintf(name, size, "%s%s %s", operation_name(step->op),
+			 step->to.kind == TAIO_KIND_STREAM ? ">stream" : "",
 			 operation_fs_name(step->to.fs));
 	else
 		snprintf(name, size, "copy %s>%s %s%s%s%s", operation_kind_name(step->from.kind),
@@ -472,7 +473,7 @@ static void route_file_class(struct taio *e, const struct taio_step *step,
 {
 	uint32_t class = taio_class_of((uint64_t)step->result);
 
-	e->file_bytes = (uint64_t)step->result;
+	e->file_bytes[step->to.kind == TAIO_KIND_STREAM] = (uint64_t)step->result;
 	if (step->slot == PICK_NONE || step->cell % TAIO_CLASSES == class)
 		return;
 	choice->cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
