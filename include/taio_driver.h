@@ -175,7 +175,8 @@ struct taio_step {
 	uint64_t position;     /* engine's: first byte of the step within its request */
 	int32_t first_error;   /* engine's: why the device before this one failed */
 	uint8_t in_flight;     /* engine's: a device has it */
-	uint8_t reserved2[3];
+	uint8_t picked;        /* engine's: what the policy's pick hook said */
+	uint8_t reserved2[2];
 	struct taio_step *next;           /* whoever owns the step */
 	uint64_t priv[TAIO_STEP_PRIVATE]; /* the driver's, while it has the step */
 };

@@ -197,8 +197,8 @@ static void expect_refusal(const char *file, int err, const char *sentence)
 BPF_TEST(an_object_of_another_abi_is_refused)
 {
 	expect_refusal("bad_policies/wrong_abi.bpf.o", -EBADMSG,
-		       "wrong_abi.bpf.o: refused: policy 'wrong_abi' was built for ABI 2, this "
-		       "engine is ABI 1: rebuild it against include/taio_policy.h");
+		       "wrong_abi.bpf.o: refused: policy 'wrong_abi' was built for ABI 999, this "
+		       "engine is ABI 2: rebuild it against include/taio_policy.h");
 }
 
 BPF_TEST(an_object_with_maps_of_another_size_is_refused)

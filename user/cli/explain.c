@@ -79,6 +79,8 @@ static const char *explain_why(unsigned int why)
 		return "the first was late";
 	case TAIO_WHY_RETRY:
 		return "another one failed";
+	case TAIO_WHY_POLICY:
+		return "picked by the policy for this request";
 	default:
 		return taio_why_name(why);
 	}

@@ -291,17 +291,37 @@ static bool route_opens(struct taio *e, uint8_t number, const struct taio_step *
 	       device->driver->fits(device, step);
 }
 
-enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
-	struct pick_query query = { .context = context, .bytes = step->len, .goal = r->goal };
-	bool full = false;
+	struct pick_query query = { .context = context,
+				    .bytes = step->len,
+				    .now_ns = e->now_ns,
+				    .goal = r->goal,
+				    .picked = step->picked,
+				    .priority = r->priority,
+				    .tag = r->tag,
+				    .deadline_ns = r->deadline_ns };
 
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
-	query.now_ns = e->now_ns;
 	query.may_probe = !r->deadline_ns && !r->attempts;
+	/* The policy's pick hook is asked about bytes, once, and not after it failed. */
+	if (step->op != TAIO_OP_COPY || r->attempts)
+		query.picked = PICK_BY_PRICE;
+	else if (r->length != TAIO_TO_END && r->length > step->position + step->len)
+		query.rest = r->length - step->position - step->len;
+	return query;
+}
+
+enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct pick_query query = route_query(e, r, step);
+	struct pick_context *context = query.context;
+	bool full = false;
+
+	step->picked = PICK_ASK;
 	for (;;) {
 		struct pick_choice choice;
 		enum route_started started;
