@@ -70,6 +70,19 @@ static void policy_use(struct taio_policy *policy, struct policy_source *source)
 	policy->ended = 0;
 }
 
+/* Under a machine-wide policy its pick hook runs in this process, from the native twin. */
+static void policy_tell_pick(struct taio_policy *policy)
+{
+	const struct taio_maps *maps = &policy->maps;
+
+	if (maps->shared && (maps->ctl->flags & TAIO_POLICY_PICKS) &&
+	    !native_find(policy->source->name))
+		policy_say(policy,
+			   "policy '%s' picks request by request, but this library has no twin of "
+			   "it: prices decide",
+			   policy->source->name);
+}
+
 /* The new source runs; the old one may live on in it. */
 static void policy_take(struct taio_policy *policy, struct policy_source *source)
 {
@@ -78,6 +91,7 @@ static void policy_take(struct taio_policy *policy, struct policy_source *source
 	if (old && old != source)
 		old->ops->close(old);
 	policy_use(policy, source);
+	policy_tell_pick(policy);
 }
 
 /* ---- what is asked for ---- */
@@ -494,6 +508,7 @@ static int policy_notice(struct taio_policy *policy)
 	policy->generation = policy->maps.ctl->generation;
 	policy_set_reason(policy, "");
 	policy_changed(policy);
+	policy_tell_pick(policy);
 	return 1;
 }
 
