@@ -122,7 +122,7 @@ static void engine_pick_batch(struct picker *picker, const struct pick_query *qu
 			for (unsigned int k = 0; k < batch; k++)
 				if (pick_gather(picker, query) < 0)
 					bench_die("pick_gather");
-			pick_decide(picker, query->now_ns, picked);
+			pick_answer(picker, query->now_ns, picked);
 			for (unsigned int k = 0; k < batch; k++) {
 				mine.picked = picked[k];
 				if (pick_choose(picker, &mine, &choice) ||

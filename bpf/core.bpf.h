@@ -285,7 +285,9 @@ static __always_inline u32 core_is_sane(struct taio_sample *s, u64 now_ns)
 	if (!ctx || !ctx->key || s->dev >= TAIO_DEVICES ||
 	    ctx->dev[taio_index(s->slot, TAIO_SLOTS)] != s->dev + 1)
 		return 0;
-	if (s->submit_ns > now_ns || s->submit_ns + s->ns > now_ns + CORE_FUTURE_NS)
+	/* also one that began and ended since this tick did */
+	if (s->submit_ns > now_ns + CORE_FUTURE_NS ||
+	    s->submit_ns + s->ns > now_ns + CORE_FUTURE_NS)
 		return 0;
 	if (!s->ns)
 		s->ns = 1;
@@ -623,6 +625,9 @@ CORE_GLOBAL u32 core_may_probe(u32 cell, u32 slot, u64 best_ns, u64 now_ns)
 	struct taio_price *price = core_at_taio_price(cell);
 	struct taio_route route;
 
+	/* A hook that looks at neither would have the compiler leave them out, and the verifier of a
+	 * global function wants all arguments. */
+	__asm__ volatile("" : : "r"(best_ns), "r"(now_ns));
 	if (!price || !taio_hooks.probe || core_route(&route, cell, slot, now_ns))
 		return 0;
 	return taio_hooks.probe(&route, core_idle_ns(price, &route), best_ns) ? 1 : 0;

@@ -270,7 +270,7 @@ PICK_TEST(policy_pick, counts_in_flight_advance_within_a_batch, "p2c", 2)
 	unsigned int on[2] = { 0 };
 
 	cr_assert_eq(gather(64), 64);
-	cr_assert_eq(pick_decide(&picker, rig.now_ns, picked), 64);
+	cr_assert_eq(pick_answer(&picker, rig.now_ns, picked), 64);
 	for (unsigned int i = 0; i < 64; i++) {
 		cr_assert(picked[i] == 1 || picked[i] == 2);
 		on[picked[i] - 1]++;
@@ -286,9 +286,9 @@ PICK_TEST(policy_pick, a_full_batch_takes_no_more_and_is_empty_after_its_decisio
 	uint8_t picked[TAIO_ASKS];
 
 	cr_expect_eq(gather(70), 64);
-	cr_expect_eq(pick_decide(&picker, rig.now_ns, picked), 64);
+	cr_expect_eq(pick_answer(&picker, rig.now_ns, picked), 64);
 	cr_expect_eq(gather(3), 3);
-	cr_expect_eq(pick_decide(&picker, rig.now_ns, picked), 3);
+	cr_expect_eq(pick_answer(&picker, rig.now_ns, picked), 3);
 }
 
 PICK_TEST(policy_pick, short_steps_are_never_asked_for, "deadline", 2)
@@ -312,11 +312,11 @@ PICK_TEST(policy_pick, the_kernel_is_only_called_for_as_much_work_as_is_worth_it
 	price(0, 5 * US, 5 * US, 5 * US);
 	price(1, 30 * US, 30 * US, 1);
 	cr_assert_eq(gather(3), 3);
-	pick_decide(&picker, rig.now_ns, picked);
+	pick_answer(&picker, rig.now_ns, picked);
 	cr_expect_eq(hook_calls, 0, "15 us of work");
 	cr_expect_eq(picked[0], PICK_BY_PRICE);
 	cr_assert_eq(gather(5), 5);
-	pick_decide(&picker, rig.now_ns, picked);
+	pick_answer(&picker, rig.now_ns, picked);
 	cr_expect_eq(hook_calls, 1, "25 us of work");
 }
 

@@ -15,7 +15,8 @@ bool gather_step(struct taio *e, struct request *r, struct taio_step *step)
 	struct pick_query query;
 	int at;
 
-	if (!pick_gathers(e->picker) || step->picked || r->attempts)
+	if (!pick_gathers(e->picker) || step->picked || r->attempts ||
+	    r->traits & REQUEST_CANARY) /* another policy's */
 		return false;
 	/* What a flush starts may ask again, but not for ever. */
 	if (e->gathering && engine_turn_is_long(e))
@@ -27,7 +28,7 @@ bool gather_step(struct taio *e, struct request *r, struct taio_step *step)
 	assert((uint32_t)at == e->gathered_count);
 	e->gathered[e->gathered_count++] = step;
 	r->outstanding++;
-	r->traits |= REQUEST_GATHERED;
+	r->gathered = 1;
 	return true;
 }
 
@@ -43,7 +44,7 @@ void gather_flush(struct taio *e)
 		for (uint32_t i = 0; i < count; i++)
 			steps[i] = e->gathered[i];
 		e->gathered_count = 0;
-		pick_decide(e->picker, e->now_ns, picked);
+		pick_answer(e->picker, e->now_ns, picked);
 		for (uint32_t i = 0; i < count; i++) {
 			steps[i]->picked = picked[i];
 			engine_step_picked(e, steps[i]);

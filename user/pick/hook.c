@@ -30,8 +30,12 @@ static void hook_tell_load(const struct picker *picker, struct taio_batch *batch
 	uint32_t at = device->map_index, load = device->in_flight;
 	uint64_t age_ns = 0;
 
-	if (picker->maps->shared && picker->maps->dev[at].in_flight > load)
-		load = picker->maps->dev[at].in_flight;
+	if (picker->maps->shared) {
+		uint32_t all = __atomic_load_n(&picker->maps->dev[at].in_flight, __ATOMIC_RELAXED);
+
+		if (all > load && all <= INT32_MAX) /* as pick_load() */
+			load = all;
+	}
 	if (device->in_flight && query->now_ns > device->progress_ns)
 		age_ns = query->now_ns - device->progress_ns;
 	batch->load[at] = load;
@@ -45,7 +49,7 @@ int pick_gather(struct picker *picker, const struct pick_query *query)
 	struct taio_batch *batch = picker->maps->batch;
 	const struct pick_context *context = query->context;
 	struct pick_query time = *query; /* how long it takes, whatever it is to be cheap in */
-	uint64_t worth_ns = UINT64_MAX, ns;
+	uint64_t worth_ns = UINT64_MAX, closed = 0, ns;
 	uint32_t at = picker->asked;
 	struct taio_ask *ask;
 	uint16_t may = 0;
@@ -53,12 +57,16 @@ int pick_gather(struct picker *picker, const struct pick_query *query)
 
 	if (context->index == PICK_NONE || at >= TAIO_ASKS)
 		return -1;
+	/* What it costs to open a device is in no price that the hook sees. */
+	if (!(picker->maps->ctl->flags & TAIO_POLICY_RANKS))
+		closed = query->closed;
 	time.goal = TAIO_GOAL_LATENCY;
 	n = pick_explain(picker, &time, reasons, TAIO_SLOTS);
 	for (unsigned int i = 0; i < n; i++) {
 		const struct pick_candidate *c = &context->candidate[i];
 
-		if (reasons[i].why_not != TAIO_WHY_PRICE || c->slot == PICK_NONE)
+		if (reasons[i].why_not != TAIO_WHY_PRICE || c->slot == PICK_NONE ||
+		    closed >> c->device & 1)
 			continue;
 		may |= (uint16_t)(1U << c->slot);
 		ns = hook_worth(picker, query, c, reasons[i].cost_ns);
@@ -90,7 +98,7 @@ static uint8_t hook_answer(const struct taio_ask *ask)
 	return ask->slot < TAIO_SLOTS ? (uint8_t)(ask->slot + 1) : PICK_BY_PRICE;
 }
 
-unsigned int pick_decide(struct picker *picker, uint64_t now_ns, uint8_t ret_picked[TAIO_ASKS])
+unsigned int pick_answer(struct picker *picker, uint64_t now_ns, uint8_t ret_picked[TAIO_ASKS])
 {
 	const struct taio_maps *maps = picker->maps;
 	struct taio_batch *batch = maps->batch;
@@ -121,7 +129,7 @@ static uint8_t hook_ask(struct picker *picker, const struct pick_query *query)
 
 	if (pick_gather(picker, query) < 0)
 		return PICK_BY_PRICE;
-	pick_decide(picker, query->now_ns, picked);
+	pick_answer(picker, query->now_ns, picked);
 	return picked[0];
 }
 
