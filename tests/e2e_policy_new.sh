@@ -21,7 +21,7 @@ make --no-print-directory -C "$sources" BUILD="$BUILD" PREFIX="$prefix" DESTDIR=
 	install-files > install.log 2>&1 || { cat install.log; exit 1; }
 PATH=$work/root$prefix/bin:$PATH
 spin=$BUILD/tests/spin
-mkdir empty && cd empty || exit 1
+mkdir nothing && cd nothing || exit 1
 
 kernel=yes # may policies be loaded?
 [ -n "${POLICY_APART:-}" ] && mount -t bpf -o mode=0700 bpf /sys/fs/bpf 2>/dev/null || kernel=
