@@ -45,6 +45,8 @@ GC   := -Wl,--gc-sections
 ifneq ($(SANITIZE),)
 BASE += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LINK += -fsanitize=$(SANITIZE)
+# a fence against the kernel, which ThreadSanitizer has no part in
+BASE += $(if $(filter thread,$(SANITIZE)),-Wno-tsan)
 else
 NOUNDEF := -Wl,-z,defs
 endif
@@ -84,6 +86,7 @@ HELP_SRC := $(call wild,tests/helpers*.c)
 UNIT_SRC := $(call wild,tests/test_*.c)
 FUZZ_SRC := $(call wild,tests/fuzz_*.c)
 PEER_SRC := $(filter-out $(HELP_SRC) $(UNIT_SRC) $(FUZZ_SRC),$(call wild,tests/*.c))
+SIM_SRC  := $(call wild,tests/sim/*.c)
 EX_SRC   := $(call wild,examples/*.c)
 BLIB_SRC := $(call wild,bench/lib*.c)
 BENCH_SRC := $(filter-out $(BLIB_SRC),$(call wild,bench/*.c))
@@ -97,6 +100,7 @@ LIB_OBJ := $(call obj,$(LIB_SRC)) $(NATIVE)
 CLI_OBJ := $(call obj,$(CLI_SRC))
 UNITS   := $(call bin,$(UNIT_SRC))
 PEERS   := $(call bin,$(PEER_SRC))
+SIM      := $(BUILD)/tests/sim/sim
 EXAMPLES := $(call bin,$(EX_SRC))
 BENCHES := $(call bin,$(BENCH_SRC))
 POLICY_OBJ := $(POLICIES:%=$(BUILD)/schedulers/%.bpf.o)
@@ -123,8 +127,9 @@ endif
 
 # ---- what can be asked for -----------------------------------------------------------------------
 
-.PHONY: all help lib bpf units bench-build setup demo test check unit bench fmt lint asan ubsan \
-	tsan fuzz install install-files uninstall clean FORCE
+.PHONY: all help lib bpf units bench-build setup demo test check unit sim sim-scale sim-plot bench \
+	fmt lint asan ubsan tsan fuzz install install-files uninstall clean setup-vm vmtest \
+	vmtest-shell kill9 FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -138,6 +143,9 @@ help:
 	@echo 'make unit | check  only the unit tests | only the check scripts'
 	@echo 'make asan | tsan   the unit tests under AddressSanitizer and UBSan | ThreadSanitizer'
 	@echo 'make fuzz          each fuzz target for FUZZ_SECONDS (20)'
+	@echo 'make vmtest        tests in QEMU under Debian kernels: KERNEL=6.1 TEST=name choose; make setup-vm'
+	@echo 'make vmtest-shell  a shell in such a guest: KERNEL=6.1'
+	@echo 'make kill9         KILLS (1000) copies killed at random moments: nothing torn, nothing left'
 	@echo 'make bench         the benchmarks, beside their peers'
 	@echo 'make fmt | lint    format the sources | clang-tidy, cppcheck, shellcheck, clang-format'
 	@echo 'make install       to DESTDIR and PREFIX ($(PREFIX)); make uninstall removes it'
@@ -145,7 +153,7 @@ help:
 	@echo 'V=1 shows commands; WERROR=1; CC=clang; BUILD=directory'
 
 lib: $(LIBS) $(BUILD)/$(SONAME) $(BUILD)/libtaio.so
-units: $(UNITS) $(PEERS) bpf $(filter-out $(BPF_SKIP),$(TBPF_OBJ))
+units: $(UNITS) $(PEERS) $(SIM) bpf $(filter-out $(BPF_SKIP),$(TBPF_OBJ))
 bench-build: $(BENCHES)
 
 # ---- objects -------------------------------------------------------------------------------------
@@ -281,6 +289,11 @@ $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(BUILD)/libtaio-test.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) -o $@ $(subst fuzzer-no-link,fuzzer,$(LINK)) $(LDFLAGS) $^ -luring -lpthread -ldl
 
+$(SIM): $(call obj,$(SIM_SRC)) $(BUILD)/libtaio-test.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(LINK) $(LDFLAGS) $^ -luring -lpthread -ldl -lm
+
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtaio-test.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -313,7 +326,7 @@ test: setup
 unit: units
 	@BUILD=$(BUILD) tests/run.sh unit
 
-check: all $(PEERS)
+check: all $(PEERS) $(SIM)
 	@BUILD=$(BUILD) tests/run.sh check
 
 # halt_on_error: an error must be the end of the test that made it
@@ -328,6 +341,14 @@ tsan:
 	@BUILD=build-tsan TSAN_OPTIONS=halt_on_error=1:$(TSAN_OPTIONS) \
 		setarch -R tests/run.sh unit
 
+# POLICY=tab,jsq IN=S2,S3,T SEEDS=2 PLOT=directory
+sim: $(SIM)
+	@$(SIM) $(if $(POLICY),--policy $(POLICY)) $(if $(IN),--in $(IN)) $(if $(SEEDS),--seeds $(SEEDS))
+	$(if $(PLOT),@$(MAKE) sim-plot)
+
+sim-scale: $(SIM)
+	@$(SIM) --scale
+
 FUZZ_SECONDS ?= 20
 fuzz:
 	@$(MAKE) BUILD=build-fuzz CC=$(CLANG) OPT='-O1 -g' \
@@ -339,13 +360,27 @@ fuzz:
 			$$(find tests/corpus/$$target -maxdepth 0 2>/dev/null) || exit 1; \
 	done
 
+setup-vm:
+	@tests/setup.sh vm
+
+vmtest: setup-vm
+	@$(MAKE) all units
+	@BUILD=$(BUILD) vmtest/run.sh $(VMTEST_FLAGS) '$(KERNEL)' $(TEST)
+
+vmtest-shell: setup-vm
+	@$(MAKE) all units
+	@BUILD=$(BUILD) vmtest/run.sh -s '$(or $(KERNEL),6.1)'
+
+kill9: all
+	@BUILD=$(BUILD) KILLS=$(or $(KILLS),1000) tests/kill9.sh
+
 bench: all bench-build
 	@BUILD=$(BUILD) bench/run.sh
 
 # ---- sources -------------------------------------------------------------------------------------
 
 C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null || \
-	find include user bpf schedulers tests bench examples -name '*.[ch]')
+	find include user bpf schedulers tests bench examples vmtest -name '*.[ch]')
 SH_FILES = $(shell grep -rIlE '^\#!.*sh$$' .ci tests bench examples vmtest 2>/dev/null)
 
 fmt:

@@ -246,7 +246,9 @@ static __always_inline u32 core_is_sane(struct taio_sample *s, u64 now_ns)
 	if (!ctx || !ctx->key || s->dev >= TAIO_DEVICES ||
 	    ctx->dev[taio_index(s->slot, TAIO_SLOTS)] != s->dev + 1)
 		return 0;
-	if (s->submit_ns > now_ns || s->submit_ns + s->ns > now_ns + CORE_FUTURE_NS)
+	/* also one that began and ended since this tick did */
+	if (s->submit_ns > now_ns + CORE_FUTURE_NS ||
+	    s->submit_ns + s->ns > now_ns + CORE_FUTURE_NS)
 		return 0;
 	if (!s->ns)
 		s->ns = 1;

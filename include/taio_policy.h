@@ -108,7 +108,7 @@ struct taio_dev {
 	char name[16];
 	__u32 hash;         /* of name; 0: free; claimed by compare-and-swap */
 	__u32 scale;        /* always 1024: the factor in use is taio_ctx.scale */
-	__u32 in_flight;    /* of all engines at the last tick */
+	__u32 in_flight;    /* of all engines: they count, each tick recounts */
 	__u32 health;       /* by core: 1024 well; falls with errors */
 	__u64 progress_ns;  /* last completion on any engine */
 	__u64 stall_end_ns; /* end of the last stall that was seen */

@@ -79,6 +79,8 @@ static const char *explain_why(unsigned int why)
 		return "the first was late";
 	case TAIO_WHY_RETRY:
 		return "another one failed";
+	case TAIO_WHY_SPREAD:
+		return "another core was free";
 	default:
 		return taio_why_name(why);
 	}

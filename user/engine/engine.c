@@ -158,12 +158,12 @@ static enum engine_next engine_run_step(struct taio *e, struct request *r)
 {
 	enum taio_step_type type = request_fifo_head(r);
 
+	if ((type == TAIO_STEP_TRANSFER || type == TAIO_STEP_FILE) && !lane_is_first(e, r)) {
+		request_set_state(r, REQUEST_WAIT_LANE);
+		return ENGINE_PARKED;
+	}
 	switch (type) {
 	case TAIO_STEP_TRANSFER:
-		if (!lane_is_first(e, r)) {
-			request_set_state(r, REQUEST_WAIT_LANE);
-			return ENGINE_PARKED;
-		}
 		if (r->issued == 0 && r->outstanding == 0 && !r->parked)
 			transfer_start_position(e, r);
 		return transfer_advance(e, r);
@@ -242,6 +242,11 @@ void engine_step_done(struct taio *e, struct taio_step *step)
 	e->in_flight--;
 	r->outstanding--;
 	route_finish(e, r, step);
+	if (step->hedge) {
+		step = hedge_done(e, r, step);
+		if (!step)
+			return; /* its other copy is still out */
+	}
 	request_set_state(r, REQUEST_READY);
 	if (request_fifo_head(r) == TAIO_STEP_TRANSFER)
 		next = transfer_done(e, r, step);
@@ -315,5 +320,7 @@ void engine_turn(struct taio *e)
 			engine_wake_room(e);
 	}
 	engine_reap(e);
+	if ((e->flags & TAIO_HEDGE) && e->now_ns >= e->hedge.due_ns)
+		hedge_run(e);
 	engine_tick(e);
 }

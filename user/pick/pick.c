@@ -12,12 +12,14 @@
 #define PICK_ERRORS_MAX          3   /* in a row before quarantine */
 #define PICK_LEVEL_MAX           10  /* 1 ms << 10: about a second */
 #define PICK_PROBE_SHARE         128 /* probes may cost 1/128 of the time that work took */
+#define PICK_PROBE_SPARE         16  /* a probe may cost 1/16 of the time up to a deadline */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
 #define PICK_MEMORY_USES         15           /* ... so often, ... */
 #define PICK_MEMORY_STREAK       8
-#define PICK_MEMORY_COST_NS      20000 /* ... for steps so short */
-#define PICK_SURPRISE            4     /* times the price */
+#define PICK_MEMORY_COST_NS      20000  /* ... for steps so short */
+#define PICK_OPEN_NS             300000 /* a ring: made, used for the first time, torn down */
+#define PICK_SURPRISE            4      /* times the price */
 #define PICK_SURPRISE_MIN_NS     20000
 
 /* The published figures as a price, when the policy has none: service time, waited for in turn by
@@ -37,9 +39,11 @@ static uint32_t pick_load(const struct picker *picker, const struct pick_device 
 	uint32_t load = device->in_flight;
 
 	if (picker->maps->shared && device->map_index != PICK_NONE) {
-		uint32_t all = picker->maps->dev[device->map_index].in_flight;
+		uint32_t all = __atomic_load_n(&picker->maps->dev[device->map_index].in_flight,
+					       __ATOMIC_RELAXED);
 
-		if (all > load)
+		/* Below zero for a moment, when a recount and a completion cross. */
+		if (all > load && all <= INT32_MAX)
 			load = all;
 	}
 	return load;
@@ -76,6 +80,8 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 	*ret_bucket = bucket;
 	if (!cost)
 		cost = pick_estimate(&c->caps, query->bytes, load);
+	if (query->closed >> c->device & 1)
+		cost += PICK_OPEN_NS;
 	if (device->in_flight && query->now_ns > device->progress_ns) {
 		/* Learners fed by completions alone cannot see a stall. */
 		uint64_t age = query->now_ns - device->progress_ns;
@@ -86,6 +92,12 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 	return cost ? cost : 1;
 }
 
+static bool pick_is_full(const struct pick_device *device, const struct pick_query *query)
+{
+	return device->in_flight >= device->limit ||
+	       (query->bounded && admit_is_full(&device->admit));
+}
+
 static enum taio_why pick_bar(const struct picker *picker, const struct pick_query *query,
 			      const struct pick_candidate *c)
 {
@@ -94,7 +106,7 @@ static enum taio_why pick_bar(const struct picker *picker, const struct pick_que
 	if (device->quarantine_ns &&
 	    (device->quarantine_ns > query->now_ns || (device->on_trial && device->in_flight)))
 		return TAIO_WHY_QUARANTINE;
-	if (device->in_flight >= device->limit)
+	if (pick_is_full(device, query))
 		return TAIO_WHY_FULL;
 	return TAIO_WHY_PRICE;
 }
@@ -114,6 +126,8 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 	if (!(picker->maps->price[cell].probe & (1u << c->slot)))
 		return false;
 	if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns)
+		return false;
+	if (query->spare_ns && cost > query->spare_ns / PICK_PROBE_SPARE)
 		return false;
 	last = picker->maps->lat[cell * TAIO_SLOTS + c->slot].last_ns;
 	if (device->probed_ns > last)
@@ -250,8 +264,7 @@ static bool pick_remembered(const struct picker *picker, const struct pick_query
 
 	if (!memory->left || query->now_ns >= memory->until_ns || memory->goal != query->goal ||
 	    memory->skip != (query->skip | query->context->unfit) || device->quarantine_ns ||
-	    device->in_flight >= device->limit ||
-	    memory->version != pick_version(picker, query, class) ||
+	    pick_is_full(device, query) || memory->version != pick_version(picker, query, class) ||
 	    taio_bucket_of(pick_load(picker, device)) != memory->bucket ||
 	    (device->in_flight && query->now_ns > device->progress_ns + 2ULL * memory->cost_ns))
 		return false;
@@ -456,13 +469,20 @@ unsigned int pick_explain(const struct picker *picker, const struct pick_query *
 	return n;
 }
 
-static void pick_publish_load(struct picker *picker, const struct pick_device *device)
+/* Engines that share maps count together, since a sum that is as old as the last tick sends them all
+ * to the same idle device; each tick recounts, so what a killed process leaves does not stay. */
+static void pick_publish_load(struct picker *picker, const struct pick_device *device,
+			      int32_t change)
 {
 	struct taio_engine *mine = picker->maps->engine;
 
-	if (mine && device->map_index != PICK_NONE)
-		mine->in_flight[device->map_index] =
-			device->in_flight > UINT16_MAX ? UINT16_MAX : (uint16_t)device->in_flight;
+	if (!mine || device->map_index == PICK_NONE)
+		return;
+	mine->in_flight[device->map_index] =
+		device->in_flight > UINT16_MAX ? UINT16_MAX : (uint16_t)device->in_flight;
+	if (picker->maps->shared)
+		__atomic_fetch_add(&picker->maps->dev[device->map_index].in_flight,
+				   (uint32_t)change, __ATOMIC_RELAXED);
 }
 
 void pick_submitted(struct picker *picker, uint8_t number, uint64_t now_ns)
@@ -474,7 +494,31 @@ void pick_submitted(struct picker *picker, uint8_t number, uint64_t now_ns)
 		device->progress_ns = now_ns;
 	if (device->quarantine_ns && device->quarantine_ns <= now_ns)
 		device->on_trial = 1;
-	pick_publish_load(picker, device);
+	pick_publish_load(picker, device, 1);
+}
+
+void pick_admitted(struct picker *picker, uint8_t number)
+{
+	assert(number < TAIO_DEVICES);
+	picker->device[number].admit.inside++;
+}
+
+/* Before it is counted out: what its time says about the queue inside the device. */
+static void pick_leave(struct picker *picker, const struct pick_result *result, uint64_t ns)
+{
+	const struct pick_choice *choice = result->choice;
+	struct admit *admit = &picker->device[choice->device].admit;
+
+	if (result->learn && choice->slot != PICK_NONE && choice->cell < TAIO_CELLS) {
+		const struct taio_caps *caps =
+			&picker->maps
+				 ->caps[choice->cell / TAIO_CLASSES * TAIO_SLOTS + choice->slot];
+
+		admit_learn(admit, ns, pick_estimate(caps, result->bytes, 0), caps->parallel,
+			    result->now_ns);
+	}
+	assert(admit->inside > 0);
+	admit->inside--;
 }
 
 static void pick_break(struct pick_device *device, uint64_t now_ns)
@@ -491,18 +535,23 @@ static void pick_break(struct pick_device *device, uint64_t now_ns)
 	device->quarantine_ns = now_ns + (1000000ULL << device->level);
 }
 
+/* One trial that went well ends a quarantine: a device of many servers that could only be used by one
+ * request at a time would be out for as long again. Its level is remembered for a while, so that a
+ * device that breaks again soon is left alone for longer. */
 static void pick_heal(struct picker *picker, struct pick_device *device, uint64_t now_ns)
 {
 	device->on_trial = 0;
 	picker->random = picker->random * 6364136223846793005ULL + 1442695040888963407ULL;
 	if (device->errors && (picker->random >> 62) == 0)
 		device->errors--;
-	if (device->quarantine_ns && device->quarantine_ns <= now_ns) {
-		if (now_ns > device->quarantine_ns + (1000000ULL << device->level)) {
-			if (device->level)
-				device->level--;
-			device->quarantine_ns = device->level ? now_ns : 0;
+	if (device->quarantine_ns) {
+		if (device->quarantine_ns <= now_ns) {
+			device->quarantine_ns = 0;
+			device->healed_ns = now_ns;
 		}
+	} else if (device->level && now_ns > device->healed_ns + (1000000ULL << device->level)) {
+		device->level--;
+		device->healed_ns = now_ns;
 	}
 }
 
@@ -552,8 +601,10 @@ bool pick_completed(struct picker *picker, const struct pick_result *result)
 	if (!result->occupied) {
 		assert(device->in_flight > 0);
 		device->in_flight--;
-		pick_publish_load(picker, device);
+		pick_publish_load(picker, device, -1);
 	}
+	if (result->bounded)
+		pick_leave(picker, result, ns);
 	device->progress_ns = result->now_ns;
 	if (result->error) {
 		pick_break(device, result->now_ns);

@@ -2,7 +2,7 @@
 /*
  * pick.h: which device runs a step. A policy prices (policy/); the picker takes the cheapest
  * candidate at the present load and adds what no policy may get wrong: age of what is in flight,
- * breaker and quarantine, bounded probes, hysteresis, full devices, masks. It knows no driver and
+ * breaker and quarantine, bounded probes, hysteresis, admission limits, full devices, masks. It knows no driver and
  * no clock: devices are numbers, time is a parameter, so a simulator can drive it.
  */
 #ifndef TAIO_PICK_H
@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pick/admit.h"
 #include "policy/policy.h"
 
 #define PICK_NONE 255 /* no device, no slot, no context */
@@ -52,10 +53,12 @@ struct pick_device {
 	uint32_t errors;        /* in a row, forgiven with successes */
 	uint32_t level;         /* of quarantine: it lasts 1 ms << level */
 	uint64_t progress_ns;   /* last completion, or first submission after idleness */
-	uint64_t quarantine_ns; /* until then; 0: none */
+	uint64_t quarantine_ns; /* until then, and then until a trial went well; 0: none */
+	uint64_t healed_ns;     /* when it did, or when the level was last lowered */
 	uint64_t probed_ns;
 	uint8_t map_index; /* in taio_dev; PICK_NONE */
 	uint8_t on_trial;  /* back from quarantine: one request at a time */
+	struct admit admit;
 };
 
 #define PICK_CONTEXTS 48
@@ -75,10 +78,13 @@ struct pick_query {
 	struct pick_context *context;
 	uint64_t bytes;
 	uint64_t now_ns;
-	uint64_t skip; /* devices that may not run it */
-	uint32_t goal; /* enum taio_goal */
+	uint64_t skip;   /* devices that may not run it */
+	uint64_t closed; /* devices that would have to be opened for it, which costs */
+	uint32_t goal;   /* enum taio_goal */
 	bool may_probe;
 	const struct taio_maps *trial; /* prices to go by instead of the picker's; NULL: its own */
+	bool bounded;      /* it waits for its device only: an admission limit holds for it */
+	uint64_t spare_ns; /* until its deadline; 0: it has none */
 };
 
 struct pick_choice {
@@ -133,6 +139,8 @@ unsigned int pick_explain(const struct picker *picker, const struct pick_query *
 
 /* Bookkeeping around a step on a device. */
 void pick_submitted(struct picker *picker, uint8_t device, uint64_t now_ns);
+/* ... also for one that counts against the admission limit; never for inline devices. */
+void pick_admitted(struct picker *picker, uint8_t device);
 
 struct pick_result {
 	const struct pick_choice *choice;
@@ -141,6 +149,7 @@ struct pick_result {
 	bool error;    /* the device failed: breaker */
 	bool learn;    /* whole, successful: may be learnt from */
 	bool occupied; /* it held the caller's thread: in_flight was never raised */
+	bool bounded;  /* pick_admitted() was called for it */
 };
 
 /* Return: true when it was so far from its price that prices should be made at once. */
