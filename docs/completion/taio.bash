@@ -65,7 +65,7 @@ _taio_policy()
 
 	case $prev in
 	policy)
-		mapfile -t COMPREPLY < <(compgen -W 'list show swap load check install uninstall --help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'list show swap compare promote abandon load check new install uninstall --help' -- "$cur")
 		;;
 	load | check)
 		compopt -o filenames
@@ -75,11 +75,12 @@ _taio_policy()
 		mapfile -t COMPREPLY < <(compgen -W 'tab deadline lect class peak hst jsq p2c rr static' -- "$cur"
 			compgen -f -X '!*.bpf.o' -- "$cur")
 		;;
+	new | --canary | --for) ;;
 	--engine)
 		mapfile -t COMPREPLY < <(compgen -W "$(ps -eo pid=)" -- "$cur")
 		;;
 	*)
-		mapfile -t COMPREPLY < <(compgen -W '--engine --json --help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W '--engine --canary --for --json --help' -- "$cur")
 		;;
 	esac
 }
