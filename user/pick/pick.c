@@ -13,6 +13,7 @@
 #define PICK_LEVEL_MAX           10  /* 1 ms << 10: about a second */
 #define PICK_PROBE_SHARE         128 /* probes may cost 1/128 of the time that work took */
 #define PICK_PROBE_SPARE         16  /* a probe may cost 1/16 of the time up to a deadline */
+#define PICK_EAGER               12 /* probes that follow one which was twice as fast as its price */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
 #define PICK_MEMORY_USES         15           /* ... so often, ... */
@@ -68,6 +69,20 @@ static uint64_t pick_price(const struct picker *picker, const struct pick_query 
 	return cost;
 }
 
+/* Where prices are ranks there is no time that opening could be added to. */
+static bool pick_is_closed(const struct picker *picker, const struct pick_query *query,
+			   const struct pick_candidate *c)
+{
+	return (query->closed >> c->device & 1) && !(picker->maps->ctl->flags & TAIO_POLICY_RANKS);
+}
+
+/* To open a device costs as much as many steps, and how many will follow nobody knows. It is opened
+ * when it saves that much at once, or would have by now: so at most twice is paid. */
+static uint64_t pick_open_cost(const struct picker *picker)
+{
+	return picker->regret_ns < PICK_OPEN_NS ? PICK_OPEN_NS - picker->regret_ns : 0;
+}
+
 /* What one more request on this candidate costs now. */
 static uint64_t pick_cost(const struct picker *picker, const struct pick_query *query,
 			  const struct pick_candidate *c, uint32_t class, uint8_t *ret_bucket)
@@ -80,8 +95,8 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 	*ret_bucket = bucket;
 	if (!cost)
 		cost = pick_estimate(&c->caps, query->bytes, load);
-	if (query->closed >> c->device & 1 && !(picker->maps->ctl->flags & TAIO_POLICY_RANKS))
-		cost += PICK_OPEN_NS;
+	if (pick_is_closed(picker, query, c))
+		cost += pick_open_cost(picker);
 	if (device->in_flight && query->now_ns > device->progress_ns)
 		cost = taio_aged(cost, query->now_ns - device->progress_ns);
 	return cost ? cost : 1;
@@ -123,12 +138,14 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 
 	if (c->slot == PICK_NONE || device->in_flight || cost <= best)
 		return false;
-	if (!(picker->maps->price[cell].probe & (1u << c->slot)))
+	if (!device->eager && !(picker->maps->price[cell].probe & (1u << c->slot)))
 		return false;
 	if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns)
 		return false;
 	if (query->spare_ns && cost > query->spare_ns / PICK_PROBE_SPARE)
 		return false;
+	if (device->eager)
+		return true;
 	last = picker->maps->lat[cell * TAIO_SLOTS + c->slot].last_ns;
 	if (device->probed_ns > last)
 		last = device->probed_ns;
@@ -140,7 +157,8 @@ struct pick_best {
 	const struct pick_candidate *candidate, *soonest, *probe, *kept;
 	uint64_t cost, probe_cost, kept_cost;
 	uint8_t bucket, probe_bucket, kept_bucket;
-	unsigned int open; /* candidates that could run it */
+	uint64_t closed_cost; /* of the cheapest that is not open, were it open */
+	unsigned int open;    /* candidates that could run it */
 	bool full;
 };
 
@@ -181,7 +199,7 @@ static void pick_scan(const struct picker *picker, const struct pick_query *quer
 	const struct pick_context *context = query->context;
 	uint64_t skip = query->skip | context->unfit;
 
-	best->cost = UINT64_MAX;
+	best->cost = best->closed_cost = UINT64_MAX;
 	for (unsigned int i = 0, at = pick_start(picker, query, class); i < context->count;
 	     i++, at++) {
 		const struct pick_candidate *c =
@@ -206,6 +224,9 @@ static void pick_scan(const struct picker *picker, const struct pick_query *quer
 		}
 		best->open++;
 		cost = pick_cost(picker, query, c, class, &bucket);
+		if (pick_is_closed(picker, query, c) &&
+		    cost - pick_open_cost(picker) < best->closed_cost)
+			best->closed_cost = cost - pick_open_cost(picker);
 		if (cost < best->cost) {
 			best->cost = cost;
 			best->candidate = c;
@@ -361,6 +382,9 @@ static int pick_decide(struct picker *picker, const struct pick_query *query,
 			  TAIO_WHY_QUARANTINE, ret_choice);
 		return 0;
 	}
+	/* Less than twice as cheap is no reason to open a device: published figures are not exact. */
+	if (best.closed_cost < best.cost / 2)
+		picker->regret_ns += best.cost - best.closed_cost;
 	if (query->may_probe && picker->probe_credit_ns > 0) {
 		pick_find_probe(picker, query, class, &best);
 		if (best.probe) {
@@ -368,6 +392,8 @@ static int pick_decide(struct picker *picker, const struct pick_query *query,
 
 			picker->probe_credit_ns -= (int64_t)(best.probe_cost - best.cost);
 			picker->device[best.probe->device].probed_ns = query->now_ns;
+			if (picker->device[best.probe->device].eager)
+				picker->device[best.probe->device].eager--;
 			pick_take(query, best.probe, class, best.probe_cost, best.probe_bucket,
 				  TAIO_WHY_PROBE, ret_choice);
 			pick_set_last(query, class, last);
@@ -603,6 +629,17 @@ static void pick_heal(struct picker *picker, struct pick_device *device, uint64_
 	}
 }
 
+/* A probe that was much faster than its price is followed by others at once, since a policy that
+ * smooths wants to see several; what they did not cost is given back. */
+static void pick_probed(struct picker *picker, struct pick_device *device, uint64_t ns,
+			uint64_t predicted_ns)
+{
+	if (2 * ns >= predicted_ns)
+		return;
+	device->eager = PICK_EAGER;
+	picker->probe_credit_ns += (int64_t)(predicted_ns - ns);
+}
+
 /* Writes a completion for the policy; thins them when the ring fills faster than it is drained. */
 static void pick_sample(struct picker *picker, const struct pick_result *result, uint64_t ns,
 			uint8_t flags)
@@ -664,8 +701,11 @@ bool pick_completed(struct picker *picker, const struct pick_result *result)
 	else if (choice->why == TAIO_WHY_PROBE)
 		flags = TAIO_SAMPLE_PROBE;
 	if (result->learn) {
-		int64_t credit = picker->probe_credit_ns + (int64_t)(ns / PICK_PROBE_SHARE);
+		int64_t credit;
 
+		if (choice->why == TAIO_WHY_PROBE)
+			pick_probed(picker, device, ns, choice->predicted_ns);
+		credit = picker->probe_credit_ns + (int64_t)(ns / PICK_PROBE_SHARE);
 		picker->probe_credit_ns =
 			credit > PICK_PROBE_CREDIT_MAX_NS ? PICK_PROBE_CREDIT_MAX_NS : credit;
 		surprise = choice->slot != PICK_NONE && ns > PICK_SURPRISE_MIN_NS &&

@@ -58,6 +58,7 @@ struct pick_device {
 	uint64_t probed_ns;
 	uint8_t map_index; /* in taio_dev; PICK_NONE */
 	uint8_t on_trial;  /* back from quarantine: one request at a time */
+	uint8_t eager;     /* probes that may follow at once: the last one was good news */
 	struct admit admit;
 };
 
@@ -71,6 +72,7 @@ struct picker {
 	uint32_t context_count;
 	uint8_t bucket[128]; /* hash of keys, linear probing; index + 1 */
 	int64_t probe_credit_ns;
+	uint64_t regret_ns; /* what devices that are not open would have saved */
 	uint64_t random;
 	uint64_t asked_ns; /* what the steps are worth that stand in the policy's batch ... */
 	uint32_t asked;    /* ... and how many those are: a policy may write into its batch */
