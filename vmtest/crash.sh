@@ -88,7 +88,7 @@ note()
 			acks=$((acks + 1))
 			;;
 		esac
-	done < <(sed -n '/^CRASH-READY/,$p' "$logs/out" | head -c -1 | sed '$d')
+	done < <(sed -n '/^CRASH-READY/,$p' "$logs/out") # but no line that was cut too
 }
 
 # until the guest says that it is ready; then WAIT seconds, and its power is cut
@@ -124,6 +124,7 @@ rounds()
 			grep '^CRASH-FAILED' "$logs/out" || tail -n 20 "$logs/serial"
 			bad=$((bad + 1))
 			[ $bad -lt 3 ] || return 1
+			i=$((i - 1))
 			continue
 		fi
 		judge
