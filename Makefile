@@ -45,6 +45,8 @@ GC   := -Wl,--gc-sections
 ifneq ($(SANITIZE),)
 BASE += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LINK += -fsanitize=$(SANITIZE)
+# a fence against the kernel, which ThreadSanitizer has no part in
+BASE += $(if $(filter thread,$(SANITIZE)),-Wno-tsan)
 else
 NOUNDEF := -Wl,-z,defs
 endif
@@ -84,6 +86,7 @@ HELP_SRC := $(call wild,tests/helpers*.c)
 UNIT_SRC := $(call wild,tests/test_*.c)
 FUZZ_SRC := $(call wild,tests/fuzz_*.c)
 PEER_SRC := $(filter-out $(HELP_SRC) $(UNIT_SRC) $(FUZZ_SRC),$(call wild,tests/*.c))
+SIM_SRC  := $(call wild,tests/sim/*.c)
 EX_SRC   := $(call wild,examples/*.c)
 BLIB_SRC := $(call wild,bench/lib*.c)
 BENCH_SRC := $(filter-out $(BLIB_SRC),$(call wild,bench/*.c))
@@ -97,6 +100,7 @@ LIB_OBJ := $(call obj,$(LIB_SRC)) $(NATIVE)
 CLI_OBJ := $(call obj,$(CLI_SRC))
 UNITS   := $(call bin,$(UNIT_SRC))
 PEERS   := $(call bin,$(PEER_SRC))
+SIM      := $(BUILD)/tests/sim/sim
 EXAMPLES := $(call bin,$(EX_SRC))
 BENCHES := $(call bin,$(BENCH_SRC))
 POLICY_OBJ := $(POLICIES:%=$(BUILD)/schedulers/%.bpf.o)
@@ -123,8 +127,9 @@ endif
 
 # ---- what can be asked for -----------------------------------------------------------------------
 
-.PHONY: all help lib bpf units bench-build setup demo test check unit bench fmt lint asan ubsan \
-	tsan fuzz install install-files uninstall clean setup-vm vmtest vmtest-shell crash kill9 FORCE
+.PHONY: all help lib bpf units bench-build setup demo test check unit sim sim-scale sim-plot bench \
+	fmt lint asan ubsan tsan fuzz install install-files uninstall clean setup-vm vmtest \
+	vmtest-shell crash kill9 FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -149,7 +154,7 @@ help:
 	@echo 'V=1 shows commands; WERROR=1; CC=clang; BUILD=directory'
 
 lib: $(LIBS) $(BUILD)/$(SONAME) $(BUILD)/libtaio.so
-units: $(UNITS) $(PEERS) bpf $(filter-out $(BPF_SKIP),$(TBPF_OBJ))
+units: $(UNITS) $(PEERS) $(SIM) bpf $(filter-out $(BPF_SKIP),$(TBPF_OBJ))
 bench-build: $(BENCHES)
 
 # ---- objects -------------------------------------------------------------------------------------
@@ -285,6 +290,11 @@ $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(BUILD)/libtaio-test.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) -o $@ $(subst fuzzer-no-link,fuzzer,$(LINK)) $(LDFLAGS) $^ -luring -lpthread -ldl
 
+$(SIM): $(call obj,$(SIM_SRC)) $(BUILD)/libtaio-test.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -o $@ $(LINK) $(LDFLAGS) $^ -luring -lpthread -ldl -lm
+
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtaio-test.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -317,7 +327,7 @@ test: setup
 unit: units
 	@BUILD=$(BUILD) tests/run.sh unit
 
-check: all $(PEERS)
+check: all $(PEERS) $(SIM)
 	@BUILD=$(BUILD) tests/run.sh check
 
 # halt_on_error: an error must be the end of the test that made it
@@ -331,6 +341,14 @@ tsan:
 	@$(MAKE) BUILD=build-tsan OPT='-O1 -g' SANITIZE=thread units
 	@BUILD=build-tsan TSAN_OPTIONS=halt_on_error=1:$(TSAN_OPTIONS) \
 		setarch -R tests/run.sh unit
+
+# POLICY=tab,jsq IN=S2,S3,T SEEDS=2 PLOT=directory
+sim: $(SIM)
+	@$(SIM) $(if $(POLICY),--policy $(POLICY)) $(if $(IN),--in $(IN)) $(if $(SEEDS),--seeds $(SEEDS))
+	$(if $(PLOT),@$(MAKE) sim-plot)
+
+sim-scale: $(SIM)
+	@$(SIM) --scale
 
 FUZZ_SECONDS ?= 20
 fuzz:

@@ -108,7 +108,7 @@ struct taio_dev {
 	char name[16];
 	__u32 hash;         /* of name; 0: free; claimed by compare-and-swap */
 	__u32 scale;        /* always 1024: the factor in use is taio_ctx.scale */
-	__u32 in_flight;    /* of all engines at the last tick */
+	__u32 in_flight;    /* of all engines: they count, each tick recounts */
 	__u32 health;       /* by core: 1024 well; falls with errors */
 	__u64 progress_ns;  /* last completion on any engine */
 	__u64 stall_end_ns; /* end of the last stall that was seen */
@@ -182,6 +182,8 @@ struct taio_engine {
 	__u32 tail;       /* samples consumed, by the core */
 	__u64 dropped;    /* samples that found no room */
 	__u64 decisions, probes, retries, hedges;
+	__u32 watch_strikes; /* bad windows in a row, as the engine's watchdog sees the policy */
+	__u32 watch_regret;  /* cost of its choices in % of what the built-in policy's would */
 	__u16 in_flight[TAIO_DEVICES]; /* by index in taio_dev */
 	struct taio_sample ring[TAIO_RING];
 };

@@ -456,6 +456,30 @@ Test(pick, a_device_that_works_again_is_trusted_again)
 	cr_assert_eq(w->picker.device[A].quarantine_ns, 0);
 }
 
+/* It was used by one request at a time for as long as it had been left alone. */
+Test(pick, a_trial_that_goes_well_opens_a_device_however_long_it_was_closed)
+{
+	price(A, 1000);
+	price(B, 5000);
+	price(C, 9000);
+	break_device(A);
+	for (int round = 0; round < 8; round++) {
+		now = w->picker.device[A].quarantine_ns;
+		run(A, 0, BROKEN); /* the trial fails */
+	}
+	now = w->picker.device[A].quarantine_ns;
+	run(A, 1000, WELL);
+	submit(A);
+	submit(A);
+	cr_assert_eq(choose().device, A, "as many as it likes at a time");
+	cr_assert_eq(w->picker.device[A].level, 9, "but it is remembered");
+	complete(A, 1000, BROKEN);
+	complete(A, 1000, BROKEN);
+	cr_assert_eq(choose().device, A);
+	run(A, 1000, BROKEN);
+	cr_assert_eq(w->picker.device[A].quarantine_ns - now, MS << 10);
+}
+
 Test(pick, if_all_are_in_quarantine_the_soonest_is_taken)
 {
 	struct pick_choice choice;
@@ -749,6 +773,25 @@ Test(pick, works_without_a_slot_in_shared_maps)
 	for (int i = 0; i < 100; i++)
 		run(A, 1000, WELL);
 	cr_assert_eq(choose().device, A);
+}
+
+Test(pick, engines_that_share_maps_count_together)
+{
+	w->maps.shared = 1;
+	w->dev[0].in_flight = 5; /* of others, at the last tick */
+	submit(A);
+	submit(A);
+	cr_assert_eq(w->dev[0].in_flight, 7);
+	complete(A, 100, WELL);
+	cr_assert_eq(w->dev[0].in_flight, 6);
+	price(A, 1000);
+	w->price[cell_of(BYTES)].cost[0][context->candidate[A].slot][taio_bucket_of(6)] = 20000;
+	price(B, 10000);
+	price(C, 30000);
+	cr_assert_eq(choose().device, B, "the load of all counts");
+	w->dev[0].in_flight = 0; /* a recount that did not see the last one yet */
+	complete(A, 100, WELL);
+	cr_assert_eq(choose().device, A, "less than none is none");
 }
 
 Test(pick, load_is_told_to_other_engines)

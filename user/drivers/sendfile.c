@@ -132,7 +132,7 @@ static const struct taio_capability sendfile_caps[] = {
 
 const struct taio_driver taio_driver_sendfile = {
 	.abi = TAIO_DRIVER_ABI,
-	.flags = TAIO_DRIVER_WORKER,
+	.flags = TAIO_DRIVER_WORKER | TAIO_DRIVER_NONBLOCK,
 	.name = "sendfile",
 	.text = "sendfile: a file's pages to a socket, pipe or file",
 	.caps = sendfile_caps,

@@ -294,7 +294,7 @@ static const struct taio_capability splice_caps[] = {
 
 const struct taio_driver taio_driver_splice = {
 	.abi = TAIO_DRIVER_ABI,
-	.flags = TAIO_DRIVER_WORKER,
+	.flags = TAIO_DRIVER_WORKER | TAIO_DRIVER_NONBLOCK,
 	.name = "splice",
 	.text = "splice: pages through a pipe",
 	.caps = splice_caps,

@@ -18,21 +18,21 @@
 
 struct control_rule {
 	uint8_t op;
-	const char *device; /* runs it; NULL: the picker chooses */
+	uint8_t device; /* enum engine_control: runs it */
 };
 
 static const struct control_rule control_rules[TAIO_STEP_COUNT] = {
-	[TAIO_STEP_RESOLVE] = { TAIO_OP_RESOLVE, "net@worker" },
-	[TAIO_STEP_CONNECT] = { TAIO_OP_CONNECT, "net" },
-	[TAIO_STEP_ACCEPT] = { TAIO_OP_ACCEPT, "net" },
-	[TAIO_STEP_OPEN_FROM] = { TAIO_OP_OPEN, "sys" },
-	[TAIO_STEP_OPEN_TO] = { TAIO_OP_OPEN, "sys" },
-	[TAIO_STEP_META] = { TAIO_OP_META, "sys" },
-	[TAIO_STEP_SYNC] = { TAIO_OP_SYNC, NULL },
-	[TAIO_STEP_PUBLISH] = { TAIO_OP_PUBLISH, "sys" },
-	[TAIO_STEP_SYNC_DIR] = { TAIO_OP_SYNC_DIR, NULL },
-	[TAIO_STEP_CLOSE] = { TAIO_OP_CLOSE, "sys" },
-	[TAIO_STEP_FILE] = { TAIO_OP_FILE, NULL },
+	[TAIO_STEP_RESOLVE] = { TAIO_OP_RESOLVE, ENGINE_RESOLVER },
+	[TAIO_STEP_CONNECT] = { TAIO_OP_CONNECT, ENGINE_NET },
+	[TAIO_STEP_ACCEPT] = { TAIO_OP_ACCEPT, ENGINE_NET },
+	[TAIO_STEP_OPEN_FROM] = { TAIO_OP_OPEN, ENGINE_SYS },
+	[TAIO_STEP_OPEN_TO] = { TAIO_OP_OPEN, ENGINE_SYS },
+	[TAIO_STEP_META] = { TAIO_OP_META, ENGINE_SYS },
+	[TAIO_STEP_SYNC] = { TAIO_OP_SYNC, ENGINE_PICKED },
+	[TAIO_STEP_PUBLISH] = { TAIO_OP_PUBLISH, ENGINE_SYS },
+	[TAIO_STEP_SYNC_DIR] = { TAIO_OP_SYNC_DIR, ENGINE_PICKED },
+	[TAIO_STEP_CLOSE] = { TAIO_OP_CLOSE, ENGINE_SYS },
+	[TAIO_STEP_FILE] = { TAIO_OP_FILE, ENGINE_PICKED },
 };
 
 static struct taio_addr *control_addr(const struct request *r, unsigned int side)
@@ -65,6 +65,8 @@ static void control_take_source(struct request *r)
 	uint64_t rest;
 
 	control_take_file(r, 0);
+	if (file->state & TAIO_FILE_FROM_NONBLOCK)
+		r->from.flags |= TAIO_END_NONBLOCK;
 	r->from.offset = file->offset;
 	if (r->from.kind != TAIO_KIND_FILE)
 		return;
@@ -294,19 +296,16 @@ static bool control_is_idle(const struct request *r, enum taio_step_type type)
 static enum route_started control_run(struct taio *e, struct request *r, enum taio_step_type type,
 				      struct taio_step *step)
 {
-	const char *name = control_rules[type].device;
-	int number;
+	uint8_t device = control_rules[type].device;
 
-	if (!name)
+	if (device == ENGINE_PICKED)
 		return route_start(e, r, step);
-	if (type == TAIO_STEP_RESOLVE && e->worker_limit == 0)
-		name = "net"; /* no threads allowed: resolving then blocks, as documented */
-	number = device_number(e, name);
-	assert(number >= 0);
+	if (device == ENGINE_RESOLVER && e->worker_limit == 0)
+		device = ENGINE_NET; /* no threads allowed: resolving then blocks, as documented */
 	step->why = TAIO_WHY_ONLY;
 	step->slot = PICK_NONE;
 	step->cell = UINT16_MAX;
-	return route_start_on(e, r, step, (uint8_t)number);
+	return route_start_on(e, r, step, e->control[device]);
 }
 
 enum engine_next control_start(struct taio *e, struct request *r, enum taio_step_type type)

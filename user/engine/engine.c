@@ -75,6 +75,8 @@ static void engine_finish(struct taio *e, struct request *r)
 	}
 	timer_clear(e, r);
 	accept_release(e, r);
+	policy_canary_count(e->policy, r->traits & REQUEST_CANARY, r->error != 0, r->moved,
+			    r->accepted_ns, e->now_ns - r->accepted_ns);
 	event_publish(e, r);
 	request_put(&e->pool, r);
 }
@@ -240,6 +242,11 @@ void engine_step_done(struct taio *e, struct taio_step *step)
 	e->in_flight--;
 	r->outstanding--;
 	route_finish(e, r, step);
+	if (step->hedge) {
+		step = hedge_done(e, r, step);
+		if (!step)
+			return; /* its other copy is still out */
+	}
 	request_set_state(r, REQUEST_READY);
 	if (request_fifo_head(r) == TAIO_STEP_TRANSFER)
 		next = transfer_done(e, r, step);
@@ -275,6 +282,13 @@ static void engine_reap(struct taio *e)
 	}
 }
 
+/* From the next decision on the new prices count. */
+void engine_policy_changed(struct taio *e)
+{
+	pick_rebind(e->picker);
+	memset(e->pointer_left, 0, sizeof(e->pointer_left));
+}
+
 static void engine_tick(struct taio *e)
 {
 	uint64_t since = e->now_ns - e->tick_ns;
@@ -283,7 +297,7 @@ static void engine_tick(struct taio *e)
 		return;
 	policy_tick(e->policy, e->now_ns, e->urgent);
 	if (policy_poll(e->policy))
-		pick_rebind(e->picker);
+		engine_policy_changed(e);
 	e->tick_ns = e->now_ns;
 	e->urgent = false;
 }
@@ -306,5 +320,7 @@ void engine_turn(struct taio *e)
 			engine_wake_room(e);
 	}
 	engine_reap(e);
+	if ((e->flags & TAIO_HEDGE) && e->now_ns >= e->hedge.due_ns)
+		hedge_run(e);
 	engine_tick(e);
 }

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,11 @@
 
 /* A blocking device may run on the engine's thread beside other requests if it is this quick. */
 #define ROUTE_QUICK_NS 1000000
+
+/* Processor time is asked of the kernel twice: for each so manieth inline step, and for all that are
+ * so long that it does not matter. */
+#define ROUTE_CPU_EACH    64
+#define ROUTE_CPU_LONG_NS 200000
 
 struct taio_step *route_step_get(struct taio *e, struct request *r)
 {
@@ -235,6 +241,43 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 	route_account(e, r, step);
 }
 
+/* What a device may count on of the descriptors that it gets. */
+static void route_prepare(struct taio *e, struct request *r, struct taio_step *step,
+			  const struct taio_device *device)
+{
+	if (step->op != TAIO_OP_COPY)
+		return;
+	if (device->driver->flags & TAIO_DRIVER_NONBLOCK) {
+		lane_nonblock(e, &step->from);
+		lane_nonblock(e, &step->to);
+	}
+	if ((step->from.flags & TAIO_END_NONBLOCK) && device_is_async(device)) {
+		(void)fcntl(step->from.fd, F_SETFL, 0); /* opened by us, for reading */
+		r->from.flags &= (uint16_t)~TAIO_END_NONBLOCK;
+		step->from.flags &= (uint16_t)~TAIO_END_NONBLOCK;
+	}
+}
+
+static void route_run(struct taio *e, struct taio_device *device, struct taio_step *step)
+{
+	bool measured = e->count[device->number].runs++ % ROUTE_CPU_EACH == 0 ||
+			step->predicted_ns > ROUTE_CPU_LONG_NS;
+	uint64_t before_ns = measured ? clock_thread_ns() : 0;
+
+	step->result = device->driver->run(device, step);
+	if (measured && !step->cpu_ns)
+		step->cpu_ns = clock_thread_ns() - before_ns;
+}
+
+/* It waits for the device and for nobody else. */
+static bool route_is_bounded(const struct taio_step *step)
+{
+	const unsigned int peerless = TAIO_K(MEM) | TAIO_K(FILE) | TAIO_K(NULL) | TAIO_K(ZERO);
+
+	return step->op == TAIO_OP_COPY && (peerless >> step->from.kind & 1) &&
+	       (peerless >> step->to.kind & 1);
+}
+
 enum route_started route_start_on(struct taio *e, struct request *r, struct taio_step *step,
 				  uint8_t number)
 {
@@ -248,9 +291,10 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->wait_fd = -1;
 	step->failed_side = 0;
 	step->cpu_ns = 0;
+	route_prepare(e, r, step, device);
 	step->start_ns = e->now_ns = clock_ns();
 	if (!device->worker && !device_is_async(device)) {
-		step->result = device->driver->run(device, step);
+		route_run(e, device, step);
 		route_finish(e, r, step);
 		return ROUTE_DONE;
 	}
@@ -270,6 +314,9 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	if (submitted == TAIO_BUSY)
 		return ROUTE_FULL;
 	pick_submitted(e->picker, number, step->start_ns);
+	step->bounded = route_is_bounded(step);
+	if (step->bounded)
+		pick_admitted(e->picker, number);
 	if (submitted == TAIO_DONE) {
 		route_finish(e, r, step);
 		return ROUTE_DONE;
@@ -277,14 +324,15 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->in_flight = 1;
 	e->in_flight++;
 	r->outstanding++;
+	if (e->flags & TAIO_HEDGE)
+		hedge_watch(e, r, step);
 	return ROUTE_QUEUED;
 }
 
 static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
 		       const struct pick_choice *choice, enum taio_step_type type);
 
-/* The first step of a device: does it open, and is the step still one for it? */
-static bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
+bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
 {
 	struct taio_device *device = &e->device[number];
 
@@ -294,18 +342,50 @@ static bool route_opens(struct taio *e, uint8_t number, const struct taio_step *
 	       device->driver->fits(device, step);
 }
 
-enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+/* Some decisions are looked at by the watchdog of the policy. */
+static void route_judge(struct taio *e, const struct pick_query *query, struct pick_choice *choice)
+{
+	const struct taio_maps *builtin = policy_judge(e->policy);
+	struct pick_verdict verdict;
+
+	e->judge = 0;
+	if (builtin && pick_judge(e->picker, query, builtin, choice, &verdict))
+		policy_judged(e->policy, verdict.own_ns, verdict.best_ns, verdict.priced);
+}
+
+struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
-	struct pick_query query = { .context = context, .bytes = step->len, .goal = r->goal };
-	bool full = false;
+	struct pick_query query = { .context = context,
+				    .bytes = step->len,
+				    .now_ns = e->now_ns,
+				    .goal = r->goal,
+				    .closed = e->async & ~e->open_async,
+				    .bounded = route_is_bounded(step),
+				    .may_probe = !r->attempts };
 
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
-	query.now_ns = e->now_ns;
-	query.closed = e->async & ~e->open_async;
-	query.may_probe = !r->deadline_ns && !r->attempts;
+	if (r->traits & REQUEST_CANARY)
+		query.trial = policy_canary_maps(e->policy);
+	if (r->deadline_ns)
+		query.spare_ns = r->deadline_ns > e->now_ns ? r->deadline_ns - e->now_ns : 1;
+	return query;
+}
+
+const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
+					       uint8_t number)
+{
+	return device_capability(&e->device[number], step->op, step->from.kind, step->to.kind);
+}
+
+enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct pick_query query = route_query(e, r, step);
+	struct pick_context *context = query.context;
+	bool full = false;
+
 	for (;;) {
 		struct pick_choice choice;
 		enum route_started started;
@@ -320,6 +400,8 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		}
 		if (rc)
 			return ROUTE_NONE;
+		if (++e->judge >= POLICY_JUDGE_EVERY && !query.trial)
+			route_judge(e, &query, &choice);
 		if (choice.why != TAIO_WHY_PROBE)
 			spread_choice(e, &query, &choice);
 		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
@@ -413,6 +495,8 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM;
 
 	result.occupied = !device->worker && !device_is_async(device);
+	result.bounded = step->bounded;
+	step->bounded = 0;
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
 	if (step->op == TAIO_OP_COPY) {
 		result.learn = step->result > 0 && (uint64_t)step->result == step->len;

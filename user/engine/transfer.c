@@ -23,6 +23,7 @@
 #define TRANSFER_DEPTH         4     /* segments in flight of files and memory */
 #define TRANSFER_COLD_MIN      16384 /* below, asking the page cache costs more than it tells */
 #define TRANSFER_RATE_SLICE_NS (50ULL * 1000 * 1000)
+#define TRANSFER_GROW_NS       (1000ULL * 1000)
 #define TRANSFER_ATTEMPTS      6
 
 static bool transfer_in_order(const struct request *r)
@@ -389,14 +390,16 @@ static enum engine_next transfer_issue(struct taio *e, struct request *r, struct
 
 /* ---- the step as a whole ---- */
 
-/* A file that grew while it was read is read on, as cp does. */
-static bool transfer_grew(struct request *r)
+/* A file that grew while it was read is read on, as cp does. Not where there was hardly time to
+ * grow: it might as well have done it a moment later. */
+static bool transfer_grew(const struct taio *e, struct request *r)
 {
 	struct stat st;
 	uint64_t end;
 
 	if (!r->file || r->from.kind != TAIO_KIND_FILE || r->traits & REQUEST_ENDED ||
-	    r->file->length != TAIO_TO_END || r->user_length)
+	    r->file->length != TAIO_TO_END || r->user_length ||
+	    e->now_ns - r->accepted_ns < TRANSFER_GROW_NS)
 		return false;
 	if (fstat(r->from.fd, &st) || !S_ISREG(st.st_mode))
 		return false;
@@ -456,7 +459,7 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 		if (transfer_is_over(r)) {
 			if (r->outstanding)
 				return ENGINE_PARKED;
-			if (transfer_grew(r))
+			if (transfer_grew(e, r))
 				continue;
 			return transfer_finish(e, r);
 		}

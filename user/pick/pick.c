@@ -12,6 +12,7 @@
 #define PICK_ERRORS_MAX          3   /* in a row before quarantine */
 #define PICK_LEVEL_MAX           10  /* 1 ms << 10: about a second */
 #define PICK_PROBE_SHARE         128 /* probes may cost 1/128 of the time that work took */
+#define PICK_PROBE_SPARE         16  /* a probe may cost 1/16 of the time up to a deadline */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
 #define PICK_MEMORY_USES         15           /* ... so often, ... */
@@ -38,9 +39,11 @@ static uint32_t pick_load(const struct picker *picker, const struct pick_device 
 	uint32_t load = device->in_flight;
 
 	if (picker->maps->shared && device->map_index != PICK_NONE) {
-		uint32_t all = picker->maps->dev[device->map_index].in_flight;
+		uint32_t all = __atomic_load_n(&picker->maps->dev[device->map_index].in_flight,
+					       __ATOMIC_RELAXED);
 
-		if (all > load)
+		/* Below zero for a moment, when a recount and a completion cross. */
+		if (all > load && all <= INT32_MAX)
 			load = all;
 	}
 	return load;
@@ -89,6 +92,12 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 	return cost ? cost : 1;
 }
 
+static bool pick_is_full(const struct pick_device *device, const struct pick_query *query)
+{
+	return device->in_flight >= device->limit ||
+	       (query->bounded && admit_is_full(&device->admit));
+}
+
 static enum taio_why pick_bar(const struct picker *picker, const struct pick_query *query,
 			      const struct pick_candidate *c)
 {
@@ -97,7 +106,7 @@ static enum taio_why pick_bar(const struct picker *picker, const struct pick_que
 	if (device->quarantine_ns &&
 	    (device->quarantine_ns > query->now_ns || (device->on_trial && device->in_flight)))
 		return TAIO_WHY_QUARANTINE;
-	if (device->in_flight >= device->limit)
+	if (pick_is_full(device, query))
 		return TAIO_WHY_FULL;
 	return TAIO_WHY_PRICE;
 }
@@ -118,6 +127,8 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 		return false;
 	if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns)
 		return false;
+	if (query->spare_ns && cost > query->spare_ns / PICK_PROBE_SPARE)
+		return false;
 	last = picker->maps->lat[cell * TAIO_SLOTS + c->slot].last_ns;
 	if (device->probed_ns > last)
 		last = device->probed_ns;
@@ -132,6 +143,21 @@ struct pick_best {
 	unsigned int open; /* candidates that could run it */
 	bool full;
 };
+
+static uint8_t pick_last(const struct pick_query *query, uint32_t class)
+{
+	const struct pick_context *context = query->context;
+
+	return query->trial ? context->trial_last[class] : context->last[class];
+}
+
+static void pick_set_last(const struct pick_query *query, uint32_t class, uint8_t device)
+{
+	if (query->trial)
+		query->context->trial_last[class] = device;
+	else
+		query->context->last[class] = device;
+}
 
 static void pick_scan(const struct picker *picker, const struct pick_query *query, uint32_t class,
 		      struct pick_best *best)
@@ -167,7 +193,7 @@ static void pick_scan(const struct picker *picker, const struct pick_query *quer
 			best->candidate = c;
 			best->bucket = bucket;
 		}
-		if (c->device == context->last[class]) {
+		if (c->device == pick_last(query, class)) {
 			best->kept = c;
 			best->kept_cost = cost;
 			best->kept_bucket = bucket;
@@ -210,7 +236,7 @@ static void pick_take(const struct pick_query *query, const struct pick_candidat
 	ret->cell = c->slot == PICK_NONE ? UINT16_MAX
 					 : (uint16_t)(query->context->index * TAIO_CLASSES + class);
 	ret->predicted_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
-	query->context->last[class] = c->device;
+	pick_set_last(query, class, c->device);
 }
 
 static uint32_t pick_version(const struct picker *picker, const struct pick_query *query,
@@ -238,8 +264,7 @@ static bool pick_remembered(const struct picker *picker, const struct pick_query
 
 	if (!memory->left || query->now_ns >= memory->until_ns || memory->goal != query->goal ||
 	    memory->skip != (query->skip | query->context->unfit) || device->quarantine_ns ||
-	    device->in_flight >= device->limit ||
-	    memory->version != pick_version(picker, query, class) ||
+	    pick_is_full(device, query) || memory->version != pick_version(picker, query, class) ||
 	    taio_bucket_of(pick_load(picker, device)) != memory->bucket ||
 	    (device->in_flight && query->now_ns > device->progress_ns + 2ULL * memory->cost_ns))
 		return false;
@@ -255,6 +280,8 @@ static void pick_remember(const struct picker *picker, const struct pick_query *
 	struct pick_memory *memory = &query->context->memory[class];
 	uint8_t at = (uint8_t)(c - query->context->candidate);
 
+	if (query->trial)
+		return;
 	if (memory->at != at || memory->bucket != bucket || memory->goal != query->goal)
 		memory->streak = 0;
 	else if (memory->streak < PICK_MEMORY_STREAK)
@@ -272,14 +299,14 @@ static void pick_remember(const struct picker *picker, const struct pick_query *
 	memory->left = PICK_MEMORY_USES;
 }
 
-int pick_choose(struct picker *picker, const struct pick_query *query,
-		struct pick_choice *ret_choice)
+static int pick_decide(struct picker *picker, const struct pick_query *query,
+		       struct pick_choice *ret_choice)
 {
 	uint32_t class = taio_class_of(query->bytes);
 	struct pick_best best = { 0 };
 
 	assert(query->goal < TAIO_GOALS);
-	if (pick_remembered(picker, query, class, ret_choice))
+	if (!query->trial && pick_remembered(picker, query, class, ret_choice))
 		return 0;
 	pick_scan(picker, query, class, &best);
 	if (!best.candidate) {
@@ -294,13 +321,13 @@ int pick_choose(struct picker *picker, const struct pick_query *query,
 	if (query->may_probe && picker->probe_credit_ns > 0) {
 		pick_find_probe(picker, query, class, &best);
 		if (best.probe) {
-			uint8_t last = query->context->last[class];
+			uint8_t last = pick_last(query, class);
 
 			picker->probe_credit_ns -= (int64_t)(best.probe_cost - best.cost);
 			picker->device[best.probe->device].probed_ns = query->now_ns;
 			pick_take(query, best.probe, class, best.probe_cost, best.probe_bucket,
 				  TAIO_WHY_PROBE, ret_choice);
-			query->context->last[class] = last;
+			pick_set_last(query, class, last);
 			return 0;
 		}
 	}
@@ -316,6 +343,105 @@ int pick_choose(struct picker *picker, const struct pick_query *query,
 	pick_take(query, best.candidate, class, best.cost, best.bucket,
 		  best.open == 1 ? TAIO_WHY_ONLY : TAIO_WHY_PRICE, ret_choice);
 	return 0;
+}
+
+int pick_choose(struct picker *picker, const struct pick_query *query,
+		struct pick_choice *ret_choice)
+{
+	const struct taio_maps *own = picker->maps;
+	int rc;
+
+	if (!query->trial)
+		return pick_decide(picker, query, ret_choice);
+	picker->maps = query->trial;
+	rc = pick_decide(picker, query, ret_choice);
+	picker->maps = own;
+	return rc;
+}
+
+/* ---- judging ---- */
+
+#define PICK_JUDGE_COUNT 8 /* completions of a candidate: then it counts as measured */
+
+struct pick_look {
+	const struct pick_candidate *chosen, *unknown;
+	uint64_t own_ns, best_ns, unknown_ns;
+	uint8_t bucket; /* of unknown */
+};
+
+static bool pick_is_measured(const struct picker *picker, const struct pick_context *context,
+			     const struct pick_candidate *c, uint32_t class)
+{
+	uint32_t cell = context->index * TAIO_CLASSES + class;
+
+	return picker->maps->lat[cell * TAIO_SLOTS + c->slot].count >= PICK_JUDGE_COUNT;
+}
+
+static void pick_look(const struct picker *picker, const struct pick_query *query, uint32_t class,
+		      uint8_t chosen, struct pick_look *look)
+{
+	const struct pick_context *context = query->context;
+	uint64_t skip = query->skip | context->unfit;
+
+	look->best_ns = look->unknown_ns = UINT64_MAX;
+	for (unsigned int i = 0; i < context->count; i++) {
+		const struct pick_candidate *c = &context->candidate[i];
+		uint8_t bucket;
+		uint64_t cost;
+
+		if (c->slot == PICK_NONE)
+			continue;
+		cost = pick_cost(picker, query, c, class, &bucket);
+		if (c->device == chosen) {
+			look->chosen = c;
+			look->own_ns = cost;
+		} else if (skip & (1ULL << c->device) ||
+			   pick_bar(picker, query, c) != TAIO_WHY_PRICE) {
+			continue;
+		}
+		if (pick_is_measured(picker, context, c, class)) {
+			if (cost < look->best_ns)
+				look->best_ns = cost;
+		} else if (cost < look->unknown_ns && c->device != chosen) {
+			look->unknown = c;
+			look->unknown_ns = cost;
+			look->bucket = bucket;
+		}
+	}
+}
+
+bool pick_judge(struct picker *picker, const struct pick_query *query, const struct taio_maps *maps,
+		struct pick_choice *choice, struct pick_verdict *ret_verdict)
+{
+	const struct taio_maps *own = picker->maps;
+	uint32_t class = taio_class_of(query->bytes);
+	struct pick_look look = { 0 };
+	uint64_t price;
+
+	if (choice->why != TAIO_WHY_PRICE || choice->slot == PICK_NONE)
+		return false;
+	picker->maps = maps;
+	pick_look(picker, query, class, choice->device, &look);
+	if (look.unknown && look.unknown_ns <= look.own_ns && query->may_probe &&
+	    picker->probe_credit_ns > 0) {
+		uint8_t last = pick_last(query, class);
+
+		picker->probe_credit_ns -= (int64_t)look.unknown_ns;
+		pick_take(query, look.unknown, class, look.unknown_ns, look.bucket, TAIO_WHY_PROBE,
+			  choice);
+		pick_set_last(query, class, last);
+		picker->maps = own;
+		return false;
+	}
+	price = look.chosen && pick_is_measured(picker, query->context, look.chosen, class);
+	picker->maps = own;
+	if (!price)
+		return false;
+	price = pick_price(picker, query, look.chosen, class, choice->bucket);
+	*ret_verdict = (struct pick_verdict){ .own_ns = look.own_ns,
+					      .best_ns = look.best_ns,
+					      .priced = price != 0 };
+	return true;
 }
 
 unsigned int pick_explain(const struct picker *picker, const struct pick_query *query,
@@ -343,13 +469,20 @@ unsigned int pick_explain(const struct picker *picker, const struct pick_query *
 	return n;
 }
 
-static void pick_publish_load(struct picker *picker, const struct pick_device *device)
+/* Engines that share maps count together, since a sum that is as old as the last tick sends them all
+ * to the same idle device; each tick recounts, so what a killed process leaves does not stay. */
+static void pick_publish_load(struct picker *picker, const struct pick_device *device,
+			      int32_t change)
 {
 	struct taio_engine *mine = picker->maps->engine;
 
-	if (mine && device->map_index != PICK_NONE)
-		mine->in_flight[device->map_index] =
-			device->in_flight > UINT16_MAX ? UINT16_MAX : (uint16_t)device->in_flight;
+	if (!mine || device->map_index == PICK_NONE)
+		return;
+	mine->in_flight[device->map_index] =
+		device->in_flight > UINT16_MAX ? UINT16_MAX : (uint16_t)device->in_flight;
+	if (picker->maps->shared)
+		__atomic_fetch_add(&picker->maps->dev[device->map_index].in_flight,
+				   (uint32_t)change, __ATOMIC_RELAXED);
 }
 
 void pick_submitted(struct picker *picker, uint8_t number, uint64_t now_ns)
@@ -361,7 +494,31 @@ void pick_submitted(struct picker *picker, uint8_t number, uint64_t now_ns)
 		device->progress_ns = now_ns;
 	if (device->quarantine_ns && device->quarantine_ns <= now_ns)
 		device->on_trial = 1;
-	pick_publish_load(picker, device);
+	pick_publish_load(picker, device, 1);
+}
+
+void pick_admitted(struct picker *picker, uint8_t number)
+{
+	assert(number < TAIO_DEVICES);
+	picker->device[number].admit.inside++;
+}
+
+/* Before it is counted out: what its time says about the queue inside the device. */
+static void pick_leave(struct picker *picker, const struct pick_result *result, uint64_t ns)
+{
+	const struct pick_choice *choice = result->choice;
+	struct admit *admit = &picker->device[choice->device].admit;
+
+	if (result->learn && choice->slot != PICK_NONE && choice->cell < TAIO_CELLS) {
+		const struct taio_caps *caps =
+			&picker->maps
+				 ->caps[choice->cell / TAIO_CLASSES * TAIO_SLOTS + choice->slot];
+
+		admit_learn(admit, ns, pick_estimate(caps, result->bytes, 0), caps->parallel,
+			    result->now_ns);
+	}
+	assert(admit->inside > 0);
+	admit->inside--;
 }
 
 static void pick_break(struct pick_device *device, uint64_t now_ns)
@@ -378,18 +535,23 @@ static void pick_break(struct pick_device *device, uint64_t now_ns)
 	device->quarantine_ns = now_ns + (1000000ULL << device->level);
 }
 
+/* One trial that went well ends a quarantine: a device of many servers that could only be used by one
+ * request at a time would be out for as long again. Its level is remembered for a while, so that a
+ * device that breaks again soon is left alone for longer. */
 static void pick_heal(struct picker *picker, struct pick_device *device, uint64_t now_ns)
 {
 	device->on_trial = 0;
 	picker->random = picker->random * 6364136223846793005ULL + 1442695040888963407ULL;
 	if (device->errors && (picker->random >> 62) == 0)
 		device->errors--;
-	if (device->quarantine_ns && device->quarantine_ns <= now_ns) {
-		if (now_ns > device->quarantine_ns + (1000000ULL << device->level)) {
-			if (device->level)
-				device->level--;
-			device->quarantine_ns = device->level ? now_ns : 0;
+	if (device->quarantine_ns) {
+		if (device->quarantine_ns <= now_ns) {
+			device->quarantine_ns = 0;
+			device->healed_ns = now_ns;
 		}
+	} else if (device->level && now_ns > device->healed_ns + (1000000ULL << device->level)) {
+		device->level--;
+		device->healed_ns = now_ns;
 	}
 }
 
@@ -439,8 +601,10 @@ bool pick_completed(struct picker *picker, const struct pick_result *result)
 	if (!result->occupied) {
 		assert(device->in_flight > 0);
 		device->in_flight--;
-		pick_publish_load(picker, device);
+		pick_publish_load(picker, device, -1);
 	}
+	if (result->bounded)
+		pick_leave(picker, result, ns);
 	device->progress_ns = result->now_ns;
 	if (result->error) {
 		pick_break(device, result->now_ns);

@@ -2,7 +2,7 @@
 /*
  * pick.h: which device runs a step. A policy prices (policy/); the picker takes the cheapest
  * candidate at the present load and adds what no policy may get wrong: age of what is in flight,
- * breaker and quarantine, bounded probes, hysteresis, full devices, masks. It knows no driver and
+ * breaker and quarantine, bounded probes, hysteresis, admission limits, full devices, masks. It knows no driver and
  * no clock: devices are numbers, time is a parameter, so a simulator can drive it.
  */
 #ifndef TAIO_PICK_H
@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pick/admit.h"
 #include "policy/policy.h"
 
 #define PICK_NONE 255 /* no device, no slot, no context */
@@ -39,9 +40,10 @@ struct pick_context {
 	uint64_t key;
 	uint8_t index; /* in the policy's maps; PICK_NONE: no room there */
 	uint8_t count;
-	uint8_t last[TAIO_CLASSES]; /* device taken last; PICK_NONE */
-	uint64_t unfit;             /* devices that turned out not to work here ... */
-	uint64_t unfit_ns;          /* ... until then */
+	uint8_t last[TAIO_CLASSES];       /* device taken last; PICK_NONE */
+	uint8_t trial_last[TAIO_CLASSES]; /* ... by a policy on trial */
+	uint64_t unfit;                   /* devices that turned out not to work here ... */
+	uint64_t unfit_ns;                /* ... until then */
 	struct pick_candidate candidate[TAIO_SLOTS];
 	struct pick_memory memory[TAIO_CLASSES];
 };
@@ -51,10 +53,12 @@ struct pick_device {
 	uint32_t errors;        /* in a row, forgiven with successes */
 	uint32_t level;         /* of quarantine: it lasts 1 ms << level */
 	uint64_t progress_ns;   /* last completion, or first submission after idleness */
-	uint64_t quarantine_ns; /* until then; 0: none */
+	uint64_t quarantine_ns; /* until then, and then until a trial went well; 0: none */
+	uint64_t healed_ns;     /* when it did, or when the level was last lowered */
 	uint64_t probed_ns;
 	uint8_t map_index; /* in taio_dev; PICK_NONE */
 	uint8_t on_trial;  /* back from quarantine: one request at a time */
+	struct admit admit;
 };
 
 #define PICK_CONTEXTS 48
@@ -78,6 +82,9 @@ struct pick_query {
 	uint64_t closed; /* devices that would have to be opened for it, which costs */
 	uint32_t goal;   /* enum taio_goal */
 	bool may_probe;
+	const struct taio_maps *trial; /* prices to go by instead of the picker's; NULL: its own */
+	bool bounded;      /* it waits for its device only: an admission limit holds for it */
+	uint64_t spare_ns; /* until its deadline; 0: it has none */
 };
 
 struct pick_choice {
@@ -114,12 +121,26 @@ void pick_rebind(struct picker *picker);
 int pick_choose(struct picker *picker, const struct pick_query *query,
 		struct pick_choice *ret_choice);
 
+/* What other prices say of a choice. */
+struct pick_verdict {
+	uint64_t own_ns, best_ns; /* its cost, and the least that was to be had */
+	bool priced;              /* the picker's own prices had one for it */
+};
+
+/* Judges @choice, just made for @query, by the prices of @maps; only what was measured counts. If
+ * nothing is known there of a candidate that might be cheaper, the choice becomes a probe of it.
+ * Return: true: @ret_verdict tells something. */
+bool pick_judge(struct picker *picker, const struct pick_query *query, const struct taio_maps *maps,
+		struct pick_choice *choice, struct pick_verdict *ret_verdict);
+
 /* The same decision told: up to @max reasons. Return: how many. */
 unsigned int pick_explain(const struct picker *picker, const struct pick_query *query,
 			  struct pick_reason *reasons, unsigned int max);
 
 /* Bookkeeping around a step on a device. */
 void pick_submitted(struct picker *picker, uint8_t device, uint64_t now_ns);
+/* ... also for one that counts against the admission limit; never for inline devices. */
+void pick_admitted(struct picker *picker, uint8_t device);
 
 struct pick_result {
 	const struct pick_choice *choice;
@@ -128,6 +149,7 @@ struct pick_result {
 	bool error;    /* the device failed: breaker */
 	bool learn;    /* whole, successful: may be learnt from */
 	bool occupied; /* it held the caller's thread: in_flight was never raised */
+	bool bounded;  /* pick_admitted() was called for it */
 };
 
 /* Return: true when it was so far from its price that prices should be made at once. */

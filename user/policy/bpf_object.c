@@ -3,6 +3,7 @@
 #include "policy/bpf_object.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -168,6 +169,12 @@ static int object_identify(struct object_job *job)
 				  job->file);
 	memcpy(&out->abi, abi, sizeof(out->abi));
 	memcpy(out->name, name, sizeof(out->name) - 1);
+	for (unsigned int i = 0; out->name[i] || !i; i++)
+		if (!isalnum((unsigned char)out->name[i]) && !strchr("_-", out->name[i] ?: ' '))
+			return policy_why(-EBADMSG, job->why, job->why_size,
+					  "%s: refused: the name of the policy must be letters, "
+					  "digits, - and _",
+					  job->file);
 	if (out->abi != TAIO_POLICY_ABI)
 		return policy_why(-EBADMSG, job->why, job->why_size,
 				  "%s: refused: policy '%s' was built for ABI %u, this engine is "

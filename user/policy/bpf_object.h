@@ -61,6 +61,10 @@ int object_find(const char *name, char *ret_path, size_t path_size, char *why, s
 /* The places where object_find() looks, one by one. Return: 0; -ENOENT: no more. */
 int object_place(unsigned int index, char *ret_directory, size_t size);
 
+/* Where the headers for writing policies are: of policy.bpf.h and of taio_policy.h.
+ * Return: 0; -ENOENT: not found, and then names that could be. */
+int object_headers(char *ret_bpf, char *ret_include, size_t size);
+
 /* Loads @path with the tunables of @request (may be NULL). @reuse: the maps to run on, as object
  * numbers -> descriptors; NULL: new ones, with room for @engines engines. Nothing runs yet.
  * Return: 0; -EBADMSG: refused; -EPERM: BPF is not permitted; -ENOENT; -EINVAL: a tunable; -ENOSYS;

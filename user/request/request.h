@@ -85,6 +85,7 @@ enum request_trait {
 	REQUEST_CANCELLED = 1 << 2,
 	REQUEST_SPARSE = 1 << 3,   /* the source has holes that shall stay holes */
 	REQUEST_ONLY_RW = 1 << 4,  /* a file that lies about its size (procfs): plain reads only */
+	REQUEST_CANARY = 1 << 5,   /* the policy on trial decides for it */
 	REQUEST_POSITION = 1 << 6, /* a file is used at its descriptor's own position */
 	REQUEST_QUEUED = 1 << 7    /* it is in a ready queue */
 };
