@@ -5,6 +5,7 @@
 # slow, little memory, a network that falls silent, a clock that jumps. Each: the right error at the
 # right step, the old destination intact, nothing left behind, and an end within its time.
 set -u
+[ -n "${VMTEST_GUEST:-}" ] || { echo "only in a guest: it changes the machine"; exit 77; }
 cd "$(dirname "$0")/.." || exit 1
 . tests/lib.sh
 . tests/lib_cli.sh
