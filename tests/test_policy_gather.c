@@ -23,8 +23,8 @@ TestSuite(policy_gather, .timeout = 60);
 static int from_fd = -1, to_fd = -1;
 static uint8_t *data;
 
-/* Return: NULL, or why it cannot be. */
-static const char *object(void)
+/* The policy object in the build directory. Return: NULL: it cannot be loaded here. */
+static const char *object(const char *name)
 {
 	static char path[KIT_PATH];
 	char self[KIT_PATH];
@@ -32,11 +32,11 @@ static const char *object(void)
 
 	self[n > 0 ? n : 0] = '\0';
 	*strrchr(self, '/') = '\0';
-	snprintf(path, sizeof(path), "%.200s/../schedulers/deadline.bpf.o", self);
+	snprintf(path, sizeof(path), "%.200s/%s.bpf.o", self, name);
 	return geteuid() == 0 && access(path, R_OK) == 0 ? path : NULL;
 }
 
-static void open_engine(bool in_kernel)
+static void open_engine_with(bool in_kernel, const char *name)
 {
 	struct taio_engine_options options = kit_engine_options(0);
 	struct taio *trial;
@@ -44,13 +44,14 @@ static void open_engine(bool in_kernel)
 	options.policy = "deadline";
 	if (in_kernel) {
 		options.flags &= ~(uint32_t)TAIO_NO_BPF;
-		options.policy = object();
+		options.policy = object(name);
 		if (!options.policy)
 			cr_skip_test("only root may load BPF, and the object must be built");
 		if (taio_open(&trial, &options))
 			cr_skip_test("policies cannot be loaded here");
 		taio_close(trial);
 	}
+	options.flags |= TAIO_NO_WATCHDOG; /* it shall not end what is tested here */
 	kit_open_options(&options);
 	cr_assert_eq(pick_gathers(kit->picker), in_kernel);
 	data = kit_pattern(MANY * PIECE, 7);
@@ -58,6 +59,11 @@ static void open_engine(bool in_kernel)
 	from_fd = open(kit_path("from"), O_RDONLY | O_CLOEXEC);
 	to_fd = open(kit_path("to"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	cr_assert(from_fd >= 0 && to_fd >= 0);
+}
+
+static void open_engine(bool in_kernel)
+{
+	open_engine_with(in_kernel, "../schedulers/deadline");
 }
 
 static void close_engine(void)
@@ -186,6 +192,26 @@ Test(policy_gather, cancelling_and_swapping_loses_no_event_natively)
 Test(policy_gather, cancelling_and_swapping_loses_no_event_in_the_kernel)
 {
 	cancel_and_swap(true);
+}
+
+Test(policy_gather, wild_answers_lose_nothing_and_are_counted)
+{
+	unsigned int events[MANY] = { 0 };
+	int64_t results[MANY];
+
+	open_engine_with(true, "bad_policies/wild_pick");
+	for (unsigned int round = 0; round < 8; round++) {
+		memset(events, 0, sizeof(events));
+		for (unsigned int i = 0; i < MANY; i++)
+			schedule(i, 0, NULL);
+		take(MANY, events, results);
+		for (unsigned int i = 0; i < MANY; i++)
+			cr_expect(events[i] == 1 && results[i] == PIECE, "%u: %u events, %ld", i,
+				  events[i], (long)results[i]);
+	}
+	kit_check(kit_path("to"), data, MANY * PIECE);
+	cr_expect_gt(kit->picker->maps->batch->refused, 0);
+	close_engine();
 }
 
 /* A source that ends early, and one that cannot be read at all. */
