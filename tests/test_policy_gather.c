@@ -93,6 +93,8 @@ static void take(unsigned int count, unsigned int *events, int64_t *results)
 		struct taio_event got[32];
 		int rc = taio_get_events(kit, got, 1, 32, KIT_TIMEOUT_NS);
 
+		if (rc == -EINTR) /* a ring completes by signals, too */
+			continue;
 		cr_assert_gt(rc, 0, "%d, %u of %u came", rc, n, count);
 		for (int k = 0; k < rc; k++) {
 			cr_assert_lt(got[k].cookie, MANY);
@@ -137,8 +139,11 @@ static void copy_many(bool in_kernel)
 			cr_expect_not(trace_has(&traces[i], TAIO_WHY_POLICY), "%u has none", i);
 	}
 	kit_check(kit_path("to"), data, MANY * PIECE);
-	cr_expect_gt(by_policy, MANY / 3, "%u of %u", by_policy, MANY);
 	batch = kit->picker->maps->batch;
+	cr_expect_gt(by_policy, MANY / 3,
+		     "%u of %u: %lu calls, %lu asked, %lu picked, %lu by price", by_policy, MANY,
+		     (unsigned long)batch->batches, (unsigned long)batch->asked,
+		     (unsigned long)batch->picked, (unsigned long)batch->by_price);
 	cr_expect_gt(batch->picked, 0);
 	cr_expect_eq(batch->refused, 0, "%lu", (unsigned long)batch->refused);
 	if (in_kernel)
@@ -228,7 +233,7 @@ Test(policy_gather, failures_and_short_sources_end_as_without_a_hook)
 	from = taio_file(bad, 0, 40 * PIECE);
 	to = taio_file(to_fd, 0, 40 * PIECE);
 	event = kit_copy(from, to, &options);
-	cr_expect_eq(event.result, -EBADF, "%ld", (long)event.result);
+	cr_expect_lt(event.result, 0, "%ld", (long)event.result);
 	cr_assert_eq(ftruncate(to_fd, 0), 0);
 	from = taio_file(from_fd, 0, MANY * PIECE);
 	to = taio_file(to_fd, 0, MANY * PIECE);
