@@ -145,7 +145,8 @@ static void copy_many(bool in_kernel)
 		     (unsigned long)batch->batches, (unsigned long)batch->asked,
 		     (unsigned long)batch->picked, (unsigned long)batch->by_price);
 	cr_expect_gt(batch->picked, 0);
-	cr_expect_eq(batch->refused, 0, "%lu", (unsigned long)batch->refused);
+	/* some device may have become full within a batch */
+	cr_expect_lt(batch->refused, MANY / 4, "%lu", (unsigned long)batch->refused);
 	if (in_kernel)
 		cr_expect_lt(batch->batches, batch->asked / 4, "%lu calls for %lu decisions",
 			     (unsigned long)batch->batches, (unsigned long)batch->asked);
