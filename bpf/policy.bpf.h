@@ -228,6 +228,9 @@ static __always_inline u32 taio_rescale(struct taio_route *route, u32 ns, u64 ex
 		if (!far || route->common[0] == far)
 			taio_follow(&scale, r, far ? 4 : 16);
 		route->common[0] = far;
+		/* Only their product is measured, so scale and what is learnt could drift apart
+		 * for ever. */
+		taio_follow(&scale, TAIO_SCALE_ONE, 64);
 		scale = scale < least ? least : scale > TAIO_SCALE_MAX ? TAIO_SCALE_MAX : scale;
 	}
 	*route->scale = scale;

@@ -15,7 +15,7 @@ static __always_inline u64 deadline_left(const struct taio_choice *choice)
 	u64 deadline_ns = choice->ask->deadline_ns, now_ns = choice->batch->now_ns, left;
 
 	left = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
-	return left - left / 100 * tune(margin_percent);
+	return left - (left >> 10) * (tune(margin_percent) * 10); /* 1 % is some 10/1024 */
 }
 
 enum {
@@ -26,11 +26,11 @@ enum {
 
 static u32 deadline_pick(struct taio_choice *choice)
 {
-	u64 bytes = choice->ask->bytes, steps;
+	u64 bytes = choice->ask->bytes, rest = choice->ask->rest, steps;
 
 	if (!choice->ask->deadline_ns)
 		return TAIO_PICK_PRICE;
-	steps = bytes ? choice->ask->rest / bytes + 1 : 1;
+	steps = rest && bytes ? rest / bytes + 1 : 1;
 	choice->memo[DEADLINE_LEFT] = deadline_left(choice);
 	choice->memo[DEADLINE_STEPS] = steps < 65536 ? steps : 65536;
 	return TAIO_PICK_BID;

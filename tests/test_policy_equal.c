@@ -247,7 +247,7 @@ static void one_round(struct pair *p, uint64_t round)
 	compare(p, round);
 }
 
-static void report(const struct pair *p, const char *name, uint64_t seed)
+static void report(const struct pair *p, const char *name, uint64_t seed, int spread)
 {
 	unsigned int widths = 0, slots = 0;
 
@@ -262,7 +262,7 @@ static void report(const struct pair *p, const char *name, uint64_t seed)
 	       (unsigned long)p->by_log2[21], (unsigned long)p->by_log2[32], slots,
 	       (unsigned long)p->rig.maps.ctl->refused);
 	fflush(stdout);
-	if (p->rig.maps.ctl->flags & TAIO_POLICY_RANKS)
+	if (p->rig.maps.ctl->flags & TAIO_POLICY_RANKS || !spread)
 		return;
 	cr_expect_geq(slots, 4, "no spread");
 	cr_expect_geq(widths, 15, "no spread");
@@ -381,7 +381,7 @@ static void hold_alike(const char *name, const struct policy_request *request)
 	for (uint64_t i = 0; i < rounds || p.prices < WANTED; i++)
 		one_round(&p, i);
 	cr_expect_geq(p.prices, WANTED);
-	report(&p, name, seed);
+	report(&p, name, seed, !request); /* extreme tunables may leave none */
 	picks_alike(&p, name);
 	pair_close(&p);
 }

@@ -315,7 +315,7 @@ static void noise_open(struct noise *noise)
 			continue;
 		for (unsigned int i = 0; i < OBJECT_MAPS; i++) {
 			if (strcmp(shape.name, object_shapes[i].name) ||
-			    object_shapes[i].use == OBJECT_KERNEL || noise->at[i])
+			    object_shapes[i].use != OBJECT_SHARED || noise->at[i])
 				continue;
 			noise->size[i] = (size_t)shape.value_size * shape.max_entries;
 			noise->at[i] = mmap(NULL, (noise->size[i] + 4095) & ~(size_t)4095,

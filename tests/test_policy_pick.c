@@ -300,6 +300,7 @@ PICK_TEST(policy_pick, short_steps_are_never_asked_for, "deadline", 2)
 	cr_expect_eq(choose(&query).why, TAIO_WHY_PRICE);
 	cr_expect_eq(hook_calls, 0);
 	cr_expect_eq(gather(1), 0);
+	maps.pick_crosses = 0;
 	price(0, 5 * US, 5 * US, 5 * US);
 	cr_expect_eq(choose(&query).why, TAIO_WHY_POLICY);
 	cr_expect_eq(hook_calls, 1);

@@ -368,7 +368,8 @@ static int pick_decide(struct picker *picker, const struct pick_query *query,
 	struct pick_best best = { 0 };
 
 	assert(query->goal < TAIO_GOALS);
-	if (picker->maps->batch && pick_by_hook(picker, query, ret_choice))
+	if (picker->maps->ctl->flags & TAIO_POLICY_PICKS && picker->maps->batch &&
+	    pick_by_hook(picker, query, ret_choice))
 		return 0;
 	if (!query->trial && pick_remembered(picker, query, class, ret_choice))
 		return 0;

@@ -16,6 +16,7 @@
 #include "policy/bpf_sys.h"
 #include "policy/libbpf_dl.h"
 
+#define OBJECT_TRIES    20
 #define OBJECT_LOG_SIZE ((16U << 20) - 1) /* what a refused program of a million steps may say */
 
 const struct object_shape object_shapes[OBJECT_MAPS] = {
@@ -437,7 +438,7 @@ static int object_load_bpf(struct object_job *job)
 	while ((prog = job->lib.bpf_object__next_program(job->bpf, prog)))
 		job->lib.bpf_program__set_log_buf(prog, log, OBJECT_LOG_SIZE);
 	err = job->lib.bpf_object__load(job->bpf);
-	if (err)
+	if (err && err != -EAGAIN)
 		err = object_refusal(job, err, log);
 	free(log);
 	return err;
@@ -482,9 +483,9 @@ static void object_begin(struct object_job *job, struct policy_object *out, cons
 	job->why_size = why_size;
 }
 
-int object_load(struct policy_object *ret_object, const char *path,
-		const struct policy_request *request, const int *reuse, uint32_t engines, char *why,
-		size_t why_size)
+static int object_try(struct policy_object *ret_object, const char *path,
+		      const struct policy_request *request, const int *reuse, uint32_t engines,
+		      char *why, size_t why_size)
 {
 	struct object_job job;
 	int err;
@@ -505,6 +506,23 @@ int object_load(struct policy_object *ret_object, const char *path,
 	object_done(&job);
 	if (err)
 		object_close(ret_object);
+	return err;
+}
+
+/* The verifier gives up with -EAGAIN when a signal is pending, and the completions of a ring are
+ * signals, too: it is no verdict. */
+int object_load(struct policy_object *ret_object, const char *path,
+		const struct policy_request *request, const int *reuse, uint32_t engines, char *why,
+		size_t why_size)
+{
+	int err = -EAGAIN;
+
+	for (unsigned int i = 0; i < OBJECT_TRIES && err == -EAGAIN; i++)
+		err = object_try(ret_object, path, request, reuse, engines, why, why_size);
+	if (err == -EAGAIN)
+		err = policy_why(-EBADMSG, why, why_size,
+				 "%s: the kernel was interrupted each time that it looked at it",
+				 path);
 	return err;
 }
 
