@@ -69,9 +69,11 @@ static uint64_t pick_price(const struct picker *picker, const struct pick_query 
 	return cost;
 }
 
-static bool pick_is_closed(const struct pick_query *query, const struct pick_candidate *c)
+/* Where prices are ranks there is no time that opening could be added to. */
+static bool pick_is_closed(const struct picker *picker, const struct pick_query *query,
+			   const struct pick_candidate *c)
 {
-	return query->closed >> c->device & 1;
+	return (query->closed >> c->device & 1) && !(picker->maps->ctl->flags & TAIO_POLICY_RANKS);
 }
 
 /* To open a device costs as much as many steps, and how many will follow nobody knows. It is opened
@@ -93,16 +95,16 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 	*ret_bucket = bucket;
 	if (!cost)
 		cost = pick_estimate(&c->caps, query->bytes, load);
-	if (pick_is_closed(query, c))
+	if (pick_is_closed(picker, query, c))
 		cost += pick_open_cost(picker);
-	if (device->in_flight && query->now_ns > device->progress_ns) {
-		/* Learners fed by completions alone cannot see a stall. */
-		uint64_t age = query->now_ns - device->progress_ns;
-
-		if (age > 2 * cost)
-			cost = age > 64 * cost ? 4 * age : cost + age;
-	}
+	if (device->in_flight && query->now_ns > device->progress_ns)
+		cost = taio_aged(cost, query->now_ns - device->progress_ns);
 	return cost ? cost : 1;
+}
+
+static bool pick_takes_turns(const struct picker *picker)
+{
+	return picker->maps->ctl->flags & TAIO_POLICY_TURNS;
 }
 
 static bool pick_is_full(const struct pick_device *device, const struct pick_query *query)
@@ -175,6 +177,22 @@ static void pick_set_last(const struct pick_query *query, uint32_t class, uint8_
 		query->context->last[class] = device;
 }
 
+/* Where to begin: a policy that wants turns gets the candidate behind the one taken last, since
+ * of equals the first wins. */
+static unsigned int pick_start(const struct picker *picker, const struct pick_query *query,
+			       uint32_t class)
+{
+	const struct pick_context *context = query->context;
+	uint8_t last = pick_last(query, class);
+
+	if (!pick_takes_turns(picker))
+		return 0;
+	for (unsigned int i = 0; i < context->count; i++)
+		if (context->candidate[i].device == last)
+			return i + 1;
+	return 0;
+}
+
 static void pick_scan(const struct picker *picker, const struct pick_query *query, uint32_t class,
 		      struct pick_best *best)
 {
@@ -182,8 +200,10 @@ static void pick_scan(const struct picker *picker, const struct pick_query *quer
 	uint64_t skip = query->skip | context->unfit;
 
 	best->cost = best->closed_cost = UINT64_MAX;
-	for (unsigned int i = 0; i < context->count; i++) {
-		const struct pick_candidate *c = &context->candidate[i];
+	for (unsigned int i = 0, at = pick_start(picker, query, class); i < context->count;
+	     i++, at++) {
+		const struct pick_candidate *c =
+			&context->candidate[at < context->count ? at : at - context->count];
 		enum taio_why bar;
 		uint64_t cost;
 		uint8_t bucket;
@@ -204,7 +224,8 @@ static void pick_scan(const struct picker *picker, const struct pick_query *quer
 		}
 		best->open++;
 		cost = pick_cost(picker, query, c, class, &bucket);
-		if (pick_is_closed(query, c) && cost - pick_open_cost(picker) < best->closed_cost)
+		if (pick_is_closed(picker, query, c) &&
+		    cost - pick_open_cost(picker) < best->closed_cost)
 			best->closed_cost = cost - pick_open_cost(picker);
 		if (cost < best->cost) {
 			best->cost = cost;
@@ -317,6 +338,29 @@ static void pick_remember(const struct picker *picker, const struct pick_query *
 	memory->left = PICK_MEMORY_USES;
 }
 
+bool pick_take_slot(const struct picker *picker, const struct pick_query *query, uint8_t slot,
+		    struct pick_choice *ret_choice)
+{
+	const struct pick_context *context = query->context;
+	uint64_t skip = query->skip | context->unfit;
+	uint32_t class = taio_class_of(query->bytes);
+
+	for (unsigned int i = 0; i < context->count; i++) {
+		const struct pick_candidate *c = &context->candidate[i];
+		uint64_t cost;
+		uint8_t bucket;
+
+		if (c->slot != slot)
+			continue;
+		if (skip & (1ULL << c->device) || pick_bar(picker, query, c) != TAIO_WHY_PRICE)
+			return false;
+		cost = pick_cost(picker, query, c, class, &bucket);
+		pick_take(query, c, class, cost, bucket, TAIO_WHY_POLICY, ret_choice);
+		return true;
+	}
+	return false;
+}
+
 static int pick_decide(struct picker *picker, const struct pick_query *query,
 		       struct pick_choice *ret_choice)
 {
@@ -324,6 +368,8 @@ static int pick_decide(struct picker *picker, const struct pick_query *query,
 	struct pick_best best = { 0 };
 
 	assert(query->goal < TAIO_GOALS);
+	if (picker->maps->batch && pick_by_hook(picker, query, ret_choice))
+		return 0;
 	if (!query->trial && pick_remembered(picker, query, class, ret_choice))
 		return 0;
 	pick_scan(picker, query, class, &best);
@@ -353,6 +399,11 @@ static int pick_decide(struct picker *picker, const struct pick_query *query,
 			pick_set_last(query, class, last);
 			return 0;
 		}
+	}
+	if (pick_takes_turns(picker)) {
+		pick_take(query, best.candidate, class, best.cost, best.bucket,
+			  best.open == 1 ? TAIO_WHY_ONLY : TAIO_WHY_PRICE, ret_choice);
+		return 0;
 	}
 	/* Hysteresis: 1/16 is within the noise of what is learnt. */
 	if (best.kept && best.kept != best.candidate &&
