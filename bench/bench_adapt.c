@@ -230,11 +230,11 @@ static void adapt_windows(struct taio *engine, const char *policy, const struct 
 	adapt_number("lost_after_ms",
 		     lost < record_count ? (double)(records[lost].end_ns - onset_ns) / 1e6 : 0,
 		     lost < record_count);
-	printf(",\"target\":\"32 or 10 ms\"");
+	printf(",\"target_lost\":\"32 or 10 ms\"");
 	adapt_number("back_after_ms",
 		     back < record_count ? (double)(records[back].end_ns - heal_ns) / 1e6 : 0,
 		     back < record_count);
-	printf(",\"target\":\"50 ms\",\"p99_before_us\":%.1f,\"p99_broken_us\":%.1f",
+	printf(",\"target_back_ms\":50,\"p99_before_us\":%.1f,\"p99_broken_us\":%.1f",
 	       adapt_percentile_us(onset / 2, onset, 99), adapt_percentile_us(onset, heal, 99));
 	printf(",\"wasted\":%llu,\"target_wasted\":100,\"failed\":%u}\n",
 	       (unsigned long long)adapt_errors(engine, device), failed);
