@@ -129,7 +129,7 @@ endif
 
 .PHONY: all help lib bpf units bench-build setup demo test check unit sim sim-scale sim-plot bench \
 	fmt lint asan ubsan tsan fuzz install install-files uninstall clean setup-vm vmtest \
-	vmtest-shell kill9 FORCE
+	vmtest-shell crash kill9 FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -145,6 +145,7 @@ help:
 	@echo 'make fuzz          each fuzz target for FUZZ_SECONDS (20)'
 	@echo 'make vmtest        tests in QEMU under Debian kernels: KERNEL=6.1 TEST=name choose; make setup-vm'
 	@echo 'make vmtest-shell  a shell in such a guest: KERNEL=6.1'
+	@echo 'make crash         power cuts of a guest during durable copies: CYCLES (50) on ext4, xfs, btrfs'
 	@echo 'make kill9         KILLS (1000) copies killed at random moments: nothing torn, nothing left'
 	@echo 'make bench         the benchmarks, beside their peers'
 	@echo 'make fmt | lint    format the sources | clang-tidy, cppcheck, shellcheck, clang-format'
@@ -370,6 +371,10 @@ vmtest: setup-vm
 vmtest-shell: setup-vm
 	@$(MAKE) all units
 	@BUILD=$(BUILD) vmtest/run.sh -s '$(or $(KERNEL),6.1)'
+
+crash: setup-vm
+	@$(MAKE) all
+	@BUILD=$(BUILD) CYCLES=$(or $(CYCLES),50) vmtest/crash.sh '$(or $(KERNEL),6.12)' $(TYPE)
 
 kill9: all
 	@BUILD=$(BUILD) KILLS=$(or $(KILLS),1000) tests/kill9.sh

@@ -15,7 +15,7 @@ packages=(
 	netcat-openbsd curl nginx-light iproute2 strace util-linux procps
 	python3 mandoc xfsprogs btrfs-progs
 )
-vm_packages=(qemu-system-x86 busybox-static kmod e2fsprogs zstd lz4 xz-utils binutils)
+vm_packages=(qemu-system-x86 busybox-static kmod e2fsprogs dmsetup zstd lz4 xz-utils binutils)
 [ "${1:-}" != vm ] || packages+=("${vm_packages[@]}")
 
 say()

@@ -314,8 +314,8 @@ static void noise_open(struct noise *noise)
 		if (bpf_sys_shape(fd, &shape))
 			continue;
 		for (unsigned int i = 0; i < OBJECT_MAPS; i++) {
-			if (strcmp(shape.name, object_shapes[i].name) || !object_shapes[i].mapped ||
-			    noise->at[i])
+			if (strcmp(shape.name, object_shapes[i].name) ||
+			    object_shapes[i].use == OBJECT_KERNEL || noise->at[i])
 				continue;
 			noise->size[i] = (size_t)shape.value_size * shape.max_entries;
 			noise->at[i] = mmap(NULL, (noise->size[i] + 4095) & ~(size_t)4095,

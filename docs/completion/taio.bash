@@ -35,7 +35,7 @@ _taio_copy()
 		return
 		;;
 	--policy)
-		mapfile -t COMPREPLY < <(compgen -W 'tab jsq static' -- "$cur"
+		mapfile -t COMPREPLY < <(compgen -W 'tab deadline lect class peak hst jsq p2c rr static' -- "$cur"
 			compgen -f -X '!*.bpf.o' -- "$cur")
 		return
 		;;
@@ -72,7 +72,7 @@ _taio_policy()
 		mapfile -t COMPREPLY < <(compgen -f -X '!*.o' -- "$cur"; compgen -d -- "$cur")
 		;;
 	swap | install)
-		mapfile -t COMPREPLY < <(compgen -W 'tab jsq static' -- "$cur"
+		mapfile -t COMPREPLY < <(compgen -W 'tab deadline lect class peak hst jsq p2c rr static' -- "$cur"
 			compgen -f -X '!*.bpf.o' -- "$cur")
 		;;
 	new | --canary | --for) ;;

@@ -361,6 +361,10 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 				    .bytes = step->len,
 				    .now_ns = e->now_ns,
 				    .goal = r->goal,
+				    .picked = step->picked,
+				    .priority = r->priority,
+				    .tag = r->tag,
+				    .deadline_ns = r->deadline_ns,
 				    .closed = e->async & ~e->open_async,
 				    .bounded = route_is_bounded(step),
 				    .may_probe = !r->attempts };
@@ -368,6 +372,11 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
+	/* The policy's pick hook is asked about bytes, once, and not after it failed. */
+	if (step->op != TAIO_OP_COPY || r->attempts)
+		query.picked = PICK_BY_PRICE;
+	else if (r->length != TAIO_TO_END && r->length > step->position + step->len)
+		query.rest = r->length - step->position - step->len;
 	if (r->traits & REQUEST_CANARY)
 		query.trial = policy_canary_maps(e->policy);
 	if (r->deadline_ns)
@@ -387,6 +396,7 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 	struct pick_context *context = query.context;
 	bool full = false;
 
+	step->picked = PICK_ASK;
 	for (;;) {
 		struct pick_choice choice;
 		enum route_started started;
@@ -403,7 +413,7 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 			return ROUTE_NONE;
 		if (++e->judge >= POLICY_JUDGE_EVERY && !query.trial)
 			route_judge(e, &query, &choice);
-		if (choice.why != TAIO_WHY_PROBE)
+		if (choice.why != TAIO_WHY_PROBE && choice.why != TAIO_WHY_POLICY)
 			spread_choice(e, &query, &choice);
 		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
 		if (choice.why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX &&

@@ -53,6 +53,7 @@ static const char *const reasons[TAIO_WHY_COUNT] = {
 	[TAIO_WHY_BLOCKING] = "would block", [TAIO_WHY_FULL] = "full",
 	[TAIO_WHY_UNFIT] = "unfit",          [TAIO_WHY_UNAVAILABLE] = "unavailable",
 	[TAIO_WHY_SPREAD] = "another core",
+	[TAIO_WHY_POLICY] = "policy",
 };
 
 const char *operation_name(unsigned int op)
