@@ -425,6 +425,7 @@ install-files:
 	$(if $(POLICIES),install -m 644 $(wildcard schedulers/*.bpf.c schedulers/README*) \
 		$(DATADIR)/schedulers)
 	$(if $(wildcard bpf/*.h),install -m 644 $(wildcard bpf/*.h) $(DATADIR)/bpf)
+	$(if $(wildcard docs/policy.md),install -m 644 docs/policy.md $(DATADIR))
 	$(foreach n,1 3 7,$(if $(call man,$(n)),install -d $(MANDIR)/man$(n) && \
 		install -m 644 $(call man,$(n)) $(MANDIR)/man$(n) &&)) :
 	$(if $(COMPLETION),install -d $(COMPDIR) && install -m 644 $(COMPLETION) $(COMPDIR)/taio)

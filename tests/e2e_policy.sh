@@ -130,6 +130,8 @@ is "it says who gets how much" says "jsq gets 20.0 % of the requests for 1 s"
 is "and prints the comparison when the time is over" says "jsq was on trial, with 20.0 % of the requests beside tab: " FROM MEAN P99
 policy swap static --canary 60% --engine "$trial"
 is "more than half is no trial" ended 2
+policy load static --canary 5%
+is "a trial is begun by swap alone" ended 2
 policy swap static --canary x --engine "$trial"
 is "nor is what is no share" ended 2
 policy swap tab

@@ -142,7 +142,27 @@ gone()
 }
 is "no map of it is left in the kernel" until_true gone
 
+# ---- one that is bad -----------------------------------------------------------------------------
 pids[3]=$ninth
+if [ -r "$BUILD/tests/bad_policies/zero_price.bpf.o" ]; then
+	policy install "$BUILD/tests/bad_policies/zero_price.bpf.o"
+	is "a policy without prices can be installed" ended 0
+	nobody tenth
+	left()
+	{
+		policy show --json
+		python3 -c 'import json,sys
+sys.exit(not any(e["pid"] == int(sys.argv[1]) and e["where"] == "native" and
+	e["reason"].startswith("it makes no prices: ") for e in json.load(open(".out"))["engines"]
+	if "where" in e))' "$pid"
+	}
+	is "an engine of nobody leaves it and says why" until_true left
+	policy uninstall
+	is "and it is removed as any other" ended 0
+	kill "$pid"
+	wait "$pid" 2>/dev/null
+	is "no request failed" grep -q ' failed 0 ' tenth.out
+fi
 for pid in "${pids[@]}"; do
 	kill "$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null

@@ -491,7 +491,7 @@ bool pick_judge(struct picker *picker, const struct pick_query *query, const str
 	const struct taio_maps *own = picker->maps;
 	uint32_t class = taio_class_of(query->bytes);
 	struct pick_look look = { 0 };
-	uint64_t price;
+	bool measured;
 
 	if (choice->why != TAIO_WHY_PRICE || choice->slot == PICK_NONE)
 		return false;
@@ -508,14 +508,13 @@ bool pick_judge(struct picker *picker, const struct pick_query *query, const str
 		picker->maps = own;
 		return false;
 	}
-	price = look.chosen && pick_is_measured(picker, query->context, look.chosen, class);
+	measured = look.chosen && pick_is_measured(picker, query->context, look.chosen, class);
 	picker->maps = own;
-	if (!price)
+	if (!measured)
 		return false;
-	price = pick_price(picker, query, look.chosen, class, choice->bucket);
-	*ret_verdict = (struct pick_verdict){ .own_ns = look.own_ns,
-					      .best_ns = look.best_ns,
-					      .priced = price != 0 };
+	ret_verdict->own_ns = look.own_ns;
+	ret_verdict->best_ns = look.best_ns;
+	ret_verdict->priced = pick_price(picker, query, look.chosen, class, choice->bucket) != 0;
 	return true;
 }
 
