@@ -338,6 +338,7 @@ enum taio_why {
 	TAIO_WHY_UNAVAILABLE, /**< not on this machine or not permitted */
 	TAIO_WHY_SPREAD,      /**< taken beside the others: another core had nothing to do */
 	TAIO_WHY_POLICY,      /**< the policy picked it for this very request */
+	TAIO_WHY_DETOUR,      /**< left out: a thread, and nobody else wants this one */
 	TAIO_WHY_COUNT
 };
 

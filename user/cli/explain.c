@@ -106,6 +106,8 @@ static const char *explain_why_not(unsigned int why)
 		return "cannot do this one";
 	case TAIO_WHY_UNAVAILABLE:
 		return "not available here";
+	case TAIO_WHY_DETOUR:
+		return "nobody else waits: no thread needed";
 	default:
 		return taio_why_name(why);
 	}

@@ -118,6 +118,7 @@ struct taio {
 	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
 	uint64_t file_calls;    /* devices whose calls a whole file consists of */
 	uint64_t route_stops;   /* of the last decision: candidates left out because they block */
+	uint64_t route_alone;   /* ... because nobody else waits: a thread would be a detour */
 	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];
 	uint8_t fd_fs[64];  /* enum taio_fs of descriptors, by number: a hint for prices */
 	uint64_t fd_socket; /* those that were sockets when last seen */

@@ -216,6 +216,7 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 			open |= bit;
 	}
 	/* Better a stop than no progress at all (no workers, no ring). */
+	e->route_alone = open ? alone : 0;
 	if (!open && alone)
 		return skip; /* pinned to a worker */
 	skip |= alone;
@@ -575,6 +576,8 @@ static enum taio_why route_why_skipped(const struct taio *e, const struct reques
 		return TAIO_WHY_FORBIDDEN;
 	if (r->excluded & bit)
 		return TAIO_WHY_RETRY;
+	if (e->route_alone & bit)
+		return TAIO_WHY_DETOUR;
 	return e->route_stops & bit ? TAIO_WHY_BLOCKING : TAIO_WHY_UNFIT;
 }
 

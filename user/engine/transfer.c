@@ -172,24 +172,26 @@ static uint64_t transfer_skip_hole(struct request *r)
 	return r->data_end - r->issued;
 }
 
-/* Bytes that the rate limit lets pass now; 0: the request sleeps. */
-static uint64_t transfer_rate(struct taio *e, struct request *r)
+/* Bytes that the rate limit lets pass now; 0: the request sleeps. It does not run for less than half
+ * a slice, unless that is all there is: between two looks at the clock hardly a byte falls due. */
+static uint64_t transfer_rate(struct taio *e, struct request *r, uint64_t left)
 {
 	uint64_t elapsed_us = (e->now_ns - r->accepted_ns) / 1000;
 	uint64_t slice = r->limit_rate * (TRANSFER_RATE_SLICE_NS / 1000) / 1000000;
-	uint64_t allowed;
+	uint64_t allowed, room, least;
 
 	if (slice == 0)
 		slice = 1;
 	allowed = (uint64_t)((unsigned __int128)r->limit_rate * elapsed_us / 1000000) + slice;
-	if (allowed > r->moved) {
-		uint64_t room = allowed - r->moved;
-
+	room = allowed > r->moved ? allowed - r->moved : 0;
+	least = left < slice / 2 + 1 ? left : slice / 2 + 1;
+	if (room >= least)
 		return room > slice ? slice : room;
-	}
+	/* the microsecond that a division cut off is given, not missed */
 	timer_set(e, r,
-		  e->now_ns + (uint64_t)((unsigned __int128)(r->moved - allowed + slice) *
-					 1000000000 / r->limit_rate));
+		  e->now_ns + 1000 +
+			  (uint64_t)((unsigned __int128)(r->moved + least - allowed) * 1000000000 /
+				     r->limit_rate));
 	return 0;
 }
 
@@ -205,7 +207,7 @@ static bool transfer_fill(struct taio *e, struct request *r, struct taio_step *s
 			len = room;
 	}
 	if (r->limit_rate) {
-		room = transfer_rate(e, r);
+		room = transfer_rate(e, r, len);
 		if (room < len)
 			len = room;
 	}
