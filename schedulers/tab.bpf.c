@@ -24,6 +24,7 @@ enum {
 	TAB_LOWEST = 29  /* the lowest bucket that something is known about, plus 1; 0: none */
 };
 #define TAB_SCALE_MIN 256
+#define TAB_OUTLIER   8 /* times a value: what a completion beyond that says is left to the tail */
 #define TAB_SCALE_MAX 65536
 
 static __always_inline u32 tab_seen(const u32 *word, u32 bucket)
@@ -177,6 +178,11 @@ static void tab_completed(struct taio_route *route, const struct taio_sample *s)
 	normal = taio_limit((u64)s->ns * TAIO_SCALE_ONE / scale);
 	if (seen) {
 		tab_count_excess(route->word, normal, *value);
+		/* One request that sat out a stall of 500 times its time would make this load of
+		 * the device too dear for as long as it took to forget it, which is long where
+		 * few requests go. A device that did get slower shows in its scale. */
+		if (normal / TAB_OUTLIER > *value)
+			normal = *value * TAB_OUTLIER;
 		taio_follow(value, normal, seen < tune(memory) ? seen + 1 : tune(memory));
 	} else {
 		*value = normal;

@@ -3,7 +3,7 @@
 #
 # setup.sh: installs the Debian packages that building, testing and showing taio need, and mounts
 # the BPF file system. Does nothing, and needs no privilege, where all is there. docs/dependencies.md
-# says what each package is for.
+# says what each package is for. `setup.sh plot` installs what only `make sim-plot` needs.
 set -u
 
 packages=(
@@ -15,6 +15,8 @@ packages=(
 	netcat-openbsd curl nginx-light iproute2 strace util-linux procps
 	python3 mandoc xfsprogs btrfs-progs
 )
+
+[ "${1:-}" != plot ] || packages=(gnuplot-nox)
 
 say()
 {
