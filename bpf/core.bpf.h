@@ -311,7 +311,7 @@ static __always_inline u32 core_is_news(struct taio_dev *dev, const struct taio_
 	if (end_ns > dev->progress_ns)
 		dev->progress_ns = end_ns;
 	if (!lat->seen[bucket])
-		return 1;
+		return s->submit_ns >= dev->stall_end_ns;
 	if (!s->bucket && s->submit_ns > since_ns) /* it was idle before */
 		since_ns = s->submit_ns;
 	expected = (u64)lat->ewma_ns[bucket] * s->weight;

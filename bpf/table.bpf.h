@@ -23,6 +23,7 @@
 TAIO_TUNABLES(TABLE_TUNABLES)
 
 #define TABLE_SCALE_MIN 256
+#define TABLE_OUTLIER   8 /* times a value: what a completion beyond that says is left to the tail */
 
 /* State of a route. A value is the latency in ns at that load, at scale 1. */
 enum {
@@ -149,6 +150,11 @@ static void table_completed(struct taio_route *route, const struct taio_sample *
 
 	if (seen) {
 		table_count_excess(route->word, normal, *value);
+		/* One request that sat out a stall of 500 times its time would make this load of
+		 * the device too dear for as long as it took to forget it, which is long where
+		 * few requests go. A device that did get slower shows in its scale. */
+		if (normal / TABLE_OUTLIER > *value)
+			normal = *value * TABLE_OUTLIER;
 		taio_follow(value, normal, seen < tune(memory) ? seen + 1 : tune(memory));
 	} else {
 		*value = normal;

@@ -20,7 +20,7 @@
 #define PICK_MEMORY_STREAK       8
 #define PICK_MEMORY_COST_NS      20000  /* ... for steps so short */
 #define PICK_OPEN_NS             300000 /* a ring: made, used for the first time, torn down */
-#define PICK_SURPRISE            4      /* times the price */
+#define PICK_SURPRISE            3      /* times the price */
 #define PICK_SURPRISE_MIN_NS     20000
 
 /* The published figures as a price, when the policy has none: service time, waited for in turn by
@@ -610,8 +610,9 @@ static void pick_break(struct pick_device *device, uint64_t now_ns)
 }
 
 /* One trial that went well ends a quarantine: a device of many servers that could only be used by one
- * request at a time would be out for as long again. Its level is remembered for a while, so that a
- * device that breaks again soon is left alone for longer. */
+ * request at a time would be out for as long again. Its level is remembered, so that a device that
+ * breaks again soon is left alone for longer, and falls each time it worked well for a quarter as
+ * long as it would have been left alone. */
 static void pick_heal(struct picker *picker, struct pick_device *device, uint64_t now_ns)
 {
 	device->on_trial = 0;
@@ -623,7 +624,7 @@ static void pick_heal(struct picker *picker, struct pick_device *device, uint64_
 			device->quarantine_ns = 0;
 			device->healed_ns = now_ns;
 		}
-	} else if (device->level && now_ns > device->healed_ns + (1000000ULL << device->level)) {
+	} else if (device->level && now_ns > device->healed_ns + (250000ULL << device->level)) {
 		device->level--;
 		device->healed_ns = now_ns;
 	}
