@@ -158,14 +158,15 @@ TAIO_API int taio_endpoint_parse(const char *text, int is_destination,
 
 /** flags of struct taio_engine_options */
 enum taio_engine_flag {
-	TAIO_NO_URING = 1 << 0,   /**< never open an io_uring */
-	TAIO_NO_WORKERS = 1 << 1, /**< never start a thread */
-	TAIO_NO_BPF = 1 << 2,     /**< never use BPF, not even a machine-wide policy */
-	TAIO_NO_CACHE = 1 << 3,   /**< neither read nor write the learnt speeds on disk */
-	TAIO_NO_CONTROL = 1 << 4, /**< no control socket: `taio policy swap` cannot reach it */
-	TAIO_MAY_BLOCK = 1 << 5,  /**< only total time matters: calls may block the thread */
-	TAIO_BUSY_POLL = 1 << 6,  /**< taio_get_events() polls, it never sleeps */
-	TAIO_NO_WATCHDOG = 1 << 7 /**< a policy stays, however bad its prices are */
+	TAIO_NO_URING = 1 << 0,    /**< never open an io_uring */
+	TAIO_NO_WORKERS = 1 << 1,  /**< never start a thread */
+	TAIO_NO_BPF = 1 << 2,      /**< never use BPF, not even a machine-wide policy */
+	TAIO_NO_CACHE = 1 << 3,    /**< neither read nor write the learnt speeds on disk */
+	TAIO_NO_CONTROL = 1 << 4,  /**< no control socket: `taio policy swap` cannot reach it */
+	TAIO_MAY_BLOCK = 1 << 5,   /**< only total time matters: calls may block the thread */
+	TAIO_BUSY_POLL = 1 << 6,   /**< taio_get_events() polls, it never sleeps */
+	TAIO_NO_WATCHDOG = 1 << 7, /**< a policy stays, however bad its prices are */
+	TAIO_HEDGE = 1 << 8        /**< a step that is late may run on a second device, too */
 };
 
 /** Options of taio_open(). Zero everything, set size, then what is wanted; 0 means default. */
@@ -336,6 +337,7 @@ enum taio_why {
 	TAIO_WHY_UNFIT,       /**< cannot do this pair, size, alignment or file system */
 	TAIO_WHY_UNAVAILABLE, /**< not on this machine or not permitted */
 	TAIO_WHY_SPREAD,      /**< taken beside the others: another core had nothing to do */
+	TAIO_WHY_POLICY,      /**< the policy picked it for this very request */
 	TAIO_WHY_DETOUR,      /**< left out: a thread, and nobody else wants this one */
 	TAIO_WHY_COUNT
 };
@@ -539,7 +541,7 @@ struct taio_policy_info {
 
 /**
  * Changes the policy, requests in flight or not; what was learnt stays.
- * @policy: a name ("tab", "jsq", "static") or the path of an object.
+ * @policy: a name ("tab", "jsq", ...: `taio policy list`) or the path of an object.
  * Return: 0; -ENOENT: no such name or file; -EPERM: BPF is not permitted (a name then runs
  * natively, a path cannot); -EBADMSG: refused (wrong ABI, map sizes, verifier): taio_refusal() has
  * the sentence and the running policy stays.

@@ -910,7 +910,7 @@ BOTH(options_of_an_engine_out_of_range)
 	options.workers = 65;
 	cr_assert_eq(open_with(&options), -EINVAL);
 	options = kit_engine_options(base_flags);
-	options.flags |= TAIO_BUSY_POLL << 1;
+	options.flags |= TAIO_HEDGE << 1;
 	cr_assert_eq(open_with(&options), -EINVAL);
 	options = kit_engine_options(base_flags);
 	options.size = 4;

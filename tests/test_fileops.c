@@ -463,6 +463,56 @@ Test(fileops, long_names_get_a_temporary_that_fits)
 	rig_close(&rig);
 }
 
+/* A named temporary of "from" beside "to", which is there. */
+static void begin_named(struct rig *rig)
+{
+	rig_begin(rig, rig_path(rig, "from"), rig_path(rig, "to"), 0);
+	rig_must(rig_open_side(rig, 0, 0) == 0);
+	rig_must(fileops_look_to(&rig->record) == 0);
+	rig_must(fileops_make_temp(&rig->record, FILEOPS_TEMP_NAMED) == 0);
+}
+
+Test(fileops, what_a_killed_copy_left_is_removed_by_the_next_one)
+{
+	struct rig rig;
+	pid_t pid;
+
+	rig_open(&rig);
+	rig_make(&rig, "from", SMALL, 1, 0644);
+	rig_make(&rig, "to", 10, 9, 0644);
+	pid = fork();
+	if (pid == 0) {
+		begin_named(&rig);
+		kill(getpid(), SIGKILL);
+	}
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	cr_assert_eq(rig_count(&rig), 3);
+	cr_assert_eq(rig_copy(&rig, RIG_STEPS, "from", "to", 0), SMALL);
+	cr_assert(rig_is(&rig, "to", SMALL, 1));
+	cr_assert_eq(rig_count(&rig), 2);
+	rig_close(&rig);
+}
+
+Test(fileops, the_temporary_of_a_living_copy_is_left_alone)
+{
+	struct taio_file living;
+	struct rig rig;
+
+	rig_open(&rig);
+	rig_make(&rig, "from", SMALL, 1, 0644);
+	rig_make(&rig, "to", 10, 9, 0644);
+	begin_named(&rig);
+	living = rig.record;
+	cr_assert_eq(rig_copy(&rig, RIG_STEPS, "from", "to", 0), SMALL);
+	cr_assert(rig_exists(&rig, living.temp_name));
+	living.to_path = rig_path(&rig, "to");
+	cr_assert_eq(fileops_publish(&living), 0); /* of nothing yet */
+	cr_assert(rig_is(&rig, "to", 0, 1));
+	fileops_abort(&living);
+	cr_assert_eq(rig_count(&rig), 2);
+	rig_close(&rig);
+}
+
 /* ---- in place ------------------------------------------------------------------------------------ */
 
 Test(fileops, in_place_keeps_the_file_and_cuts_it_only_from_its_start)

@@ -22,29 +22,32 @@ cannot()
 	exit 77
 }
 
-# the mirror that this machine's own Debian comes from, and the key it is signed with
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# the mirror that this machine's own Debian comes from
 debian()
 {
-	# shellcheck disable=SC2016 # apt's own variables
-	apt-get indextargets --format '$(REPO_URI) $(SIGNED_BY)' 'Created-By: Packages' \
+	# shellcheck disable=SC2016 # apt's own variable
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
 		'Origin: Debian' 'Label: Debian' 2> /dev/null | sed -n 1p
 }
 
 # ask_suite SUITE: from here on apt-get and apt-cache know this suite, and no other
 ask_suite()
 {
-	local dir=$cache/apt/$1 mirror keyring
+	local dir=$cache/apt/$1 mirror
 
-	read -r mirror keyring < <(debian) || cannot "no Debian mirror is configured"
+	mirror=$(debian)
+	[ -n "$mirror" ] || cannot "no Debian mirror is configured"
 	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
-	printf 'deb [signed-by=%s] %s %s main\n' \
-		"${keyring:-/usr/share/keyrings/debian-archive-keyring.gpg}" "$mirror" "$1" \
-		> "$dir/sources.list"
+	printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$1" > "$dir/sources.list"
 	apt=(-o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null
 		-o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir/cache")
 	[ -z "$(find "$dir/updated" -mtime -1 2> /dev/null)" ] || return
 	if apt-get "${apt[@]}" update > "$dir/log" 2>&1; then
 		: > "$dir/updated"
+	else
+		tail -n 3 "$dir/log" >&2 # the lists of yesterday may do
 	fi
 }
 

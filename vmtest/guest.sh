@@ -4,6 +4,7 @@
 # guest.sh JOB: runs, inside a guest, the tests that JOB names (a line each: name, seconds) through
 # tests/run.sh, as outside, each in a process of its own. Marks tell the host where it is.
 set -u
+export VMTEST_GUEST=1
 status=0
 
 # one NAME SECONDS: run.sh runs what it finds in its directory; here it finds this one test

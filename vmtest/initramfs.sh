@@ -81,7 +81,7 @@ add_tests()
 	(cd tests && find . -maxdepth 1 -name 'test_*.c' -printf '%P\n') | (cd "$to/tests" && xargs touch)
 	cp -r schedulers "$to"
 	cp -r vmtest/tests "$to/vmtest"
-	cp vmtest/guest.sh "$to/vmtest"
+	cp vmtest/guest.sh vmtest/crash_guest.sh "$to/vmtest"
 }
 
 add_system()

@@ -13,7 +13,8 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build}
 here=vmtest
-qemu="qemu-system-x86_64"
+command=() ports=() why=
+. vmtest/lib.sh
 
 boot_seconds=60 # to VMTEST-BEGIN, on a busy machine
 boots_max=3     # that may fail for one kernel
@@ -119,22 +120,6 @@ watch()
 	pid=
 }
 
-start_qemu()
-{
-	local append="console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=unstable rdinit=/init"
-
-	rm -f "$logs/disk"
-	truncate -s 3G "$logs/disk"
-	PATH=$PATH:/usr/sbin mkfs.ext4 -q -F -E lazy_itable_init=1,lazy_journal_init=1 "$logs/disk" ||
-		return 1
-	# shellcheck disable=SC2054 # QEMU's own commas
-	command=("$qemu" -machine pc -accel tcg,thread=multi -cpu max -smp "${SMP:-2}" -m 1024
-		-nodefaults -no-user-config -display none -no-reboot
-		-kernel "$kernel/vmlinux" -initrd "$logs/initrd" -append "$append $1"
-		-device isa-debug-exit,iobase=0xf4,iosize=1 -device virtio-serial-pci
-		-drive "file=$logs/disk,format=raw,if=virtio,cache=unsafe")
-}
-
 # boot: one guest with the tests of $rest
 boot()
 {
@@ -150,15 +135,13 @@ boot()
 	done
 	(cd "$logs/job" && find . | busybox cpio -o -H newc 2> /dev/null) > "$logs/job.cpio"
 	cat "$base" "$kernel/modules.cpio" "$logs/job.cpio" > "$logs/initrd"
-	start_qemu "" || return 1
+	lib_disk "$logs/disk" ext4 || return 1
+	lib_command
 	rm -f "$logs"/{out,serial,dmesg}
 	: > "$logs/out"
 	began=0 end='' current='' guest_failed=0
 	exec 9< "$logs/out"
-	"${command[@]}" -serial "file:$logs/serial" \
-		-chardev "file,id=out,path=$logs/out" -device virtserialport,chardev=out,name=taio.out \
-		-chardev "file,id=log,path=$logs/dmesg" \
-		-device virtserialport,chardev=log,name=taio.dmesg < /dev/null 2> "$logs/qemu" &
+	"${command[@]}" "${ports[@]}" < /dev/null 2> "$logs/qemu" &
 	pid=$!
 	watch
 	exec 9<&-
@@ -199,27 +182,13 @@ judge()
 
 # ---- one kernel ----------------------------------------------------------------------------------
 
-# get_kernel: $kernel is the directory of the cache
-get_kernel()
-{
-	local why
-
-	logs=$BUILD/vmtest/$key
-	mkdir -p "$logs"
-	logs=$(cd "$logs" && pwd)
-	kernel=$($here/fetch.sh "$key" 2> "$logs/fetch") && return
-	why=$(tail -n 1 "$logs/fetch")
-	skips "this kernel cannot be had: ${why:-no reason given}"
-	return 1
-}
-
 run_kernel()
 {
 	local attempts=0
 
 	key=$1
 	rest=("${tests[@]}")
-	get_kernel || return
+	lib_kernel || { skips "this kernel cannot be had: $why"; return; }
 	case " $seen " in
 	*" $kernel "*)
 		skips "$(cat "$kernel/release") was run under another key already"
@@ -247,11 +216,11 @@ run_kernel()
 run_shell()
 {
 	key=$1
-	get_kernel || return
+	lib_kernel || { printf '%s: %s\n' "$key" "$why" >&2; return 1; }
 	cat "$base" "$kernel/modules.cpio" > "$logs/initrd"
-	start_qemu vmtest.shell || return
+	lib_disk "$logs/disk" ext4 || return 1
+	lib_command vmtest.shell
 	"${command[@]}" -serial mon:stdio
-	rm -f "$logs"/{initrd,disk}
 }
 
 # ---- main ----------------------------------------------------------------------------------------
@@ -279,12 +248,7 @@ shift $(($# > 0))
 tests=("$@")
 [ $# -gt 0 ] || mapfile -t tests < <(awk -v only="$only" \
 	'!/^(#|$)/ && (only == "" || $3 == only) { print $1 }' $here/tests.txt)
-for tool in "$qemu" busybox mkfs.ext4 gcc strip; do
-	PATH=$PATH:/usr/sbin command -v "$tool" > /dev/null || {
-		echo "run.sh: $tool is missing (make setup-vm installs it)" >&2
-		exit 1
-	}
-done
+lib_tools || exit 1
 mkdir -p "$BUILD/vmtest"
 base=$BUILD/vmtest/base.$$.cpio
 $here/initramfs.sh "$base" || exit 1

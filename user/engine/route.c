@@ -19,6 +19,11 @@
 /* A blocking device may run on the engine's thread beside other requests if it is this quick. */
 #define ROUTE_QUICK_NS 1000000
 
+/* Processor time is asked of the kernel twice: for each so manieth inline step, and for all that are
+ * so long that it does not matter. */
+#define ROUTE_CPU_EACH    64
+#define ROUTE_CPU_LONG_NS 200000
+
 struct taio_step *route_step_get(struct taio *e, struct request *r)
 {
 	struct taio_step *step = e->free_steps;
@@ -64,7 +69,8 @@ static void route_name(const struct taio_step *step, char *name, size_t size)
 	bool cold = ((step->from.flags | step->to.flags) & TAIO_END_COLD) != 0;
 
 	if (step->op != TAIO_OP_COPY)
-		snprintf(name, size, "%s %s", operation_name(step->op),
+		snprintf(name, size, "%s%s %s", operation_name(step->op),
+			 step->to.kind == TAIO_KIND_STREAM ? ">stream" : "",
 			 operation_fs_name(step->to.fs));
 	else
 		snprintf(name, size, "copy %s>%s %s%s%s%s", operation_kind_name(step->from.kind),
@@ -254,6 +260,26 @@ static void route_prepare(struct taio *e, struct request *r, struct taio_step *s
 	}
 }
 
+static void route_run(struct taio *e, struct taio_device *device, struct taio_step *step)
+{
+	bool measured = e->count[device->number].runs++ % ROUTE_CPU_EACH == 0 ||
+			step->predicted_ns > ROUTE_CPU_LONG_NS;
+	uint64_t before_ns = measured ? clock_thread_ns() : 0;
+
+	step->result = device->driver->run(device, step);
+	if (measured && !step->cpu_ns)
+		step->cpu_ns = clock_thread_ns() - before_ns;
+}
+
+/* It waits for the device and for nobody else. */
+static bool route_is_bounded(const struct taio_step *step)
+{
+	const unsigned int peerless = TAIO_K(MEM) | TAIO_K(FILE) | TAIO_K(NULL) | TAIO_K(ZERO);
+
+	return step->op == TAIO_OP_COPY && (peerless >> step->from.kind & 1) &&
+	       (peerless >> step->to.kind & 1);
+}
+
 enum route_started route_start_on(struct taio *e, struct request *r, struct taio_step *step,
 				  uint8_t number)
 {
@@ -270,7 +296,7 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	route_prepare(e, r, step, device);
 	step->start_ns = e->now_ns = clock_ns();
 	if (!device->worker && !device_is_async(device)) {
-		step->result = device->driver->run(device, step);
+		route_run(e, device, step);
 		route_finish(e, r, step);
 		return ROUTE_DONE;
 	}
@@ -290,6 +316,9 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	if (submitted == TAIO_BUSY)
 		return ROUTE_FULL;
 	pick_submitted(e->picker, number, step->start_ns);
+	step->bounded = route_is_bounded(step);
+	if (step->bounded)
+		pick_admitted(e->picker, number);
 	if (submitted == TAIO_DONE) {
 		route_finish(e, r, step);
 		return ROUTE_DONE;
@@ -297,14 +326,15 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->in_flight = 1;
 	e->in_flight++;
 	r->outstanding++;
+	if (e->flags & TAIO_HEDGE)
+		hedge_watch(e, r, step);
 	return ROUTE_QUEUED;
 }
 
 static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
 		       const struct pick_choice *choice, enum taio_step_type type);
 
-/* The first step of a device: does it open, and is the step still one for it? */
-static bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
+bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
 {
 	struct taio_device *device = &e->device[number];
 
@@ -325,20 +355,49 @@ static void route_judge(struct taio *e, const struct pick_query *query, struct p
 		policy_judged(e->policy, verdict.own_ns, verdict.best_ns, verdict.priced);
 }
 
-enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
-	struct pick_query query = { .context = context, .bytes = step->len, .goal = r->goal };
-	bool full = false;
+	struct pick_query query = { .context = context,
+				    .bytes = step->len,
+				    .now_ns = e->now_ns,
+				    .goal = r->goal,
+				    .picked = step->picked,
+				    .priority = r->priority,
+				    .tag = r->tag,
+				    .deadline_ns = r->deadline_ns,
+				    .closed = e->async & ~e->open_async,
+				    .bounded = route_is_bounded(step),
+				    .may_probe = !r->attempts };
 
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
-	query.now_ns = e->now_ns;
-	query.closed = e->async & ~e->open_async;
+	/* The policy's pick hook is asked about bytes, once, and not after it failed. */
+	if (step->op != TAIO_OP_COPY || r->attempts)
+		query.picked = PICK_BY_PRICE;
+	else if (r->length != TAIO_TO_END && r->length > step->position + step->len)
+		query.rest = r->length - step->position - step->len;
 	if (r->traits & REQUEST_CANARY)
 		query.trial = policy_canary_maps(e->policy);
-	query.may_probe = !r->deadline_ns && !r->attempts;
+	if (r->deadline_ns)
+		query.spare_ns = r->deadline_ns > e->now_ns ? r->deadline_ns - e->now_ns : 1;
+	return query;
+}
+
+const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
+					       uint8_t number)
+{
+	return device_capability(&e->device[number], step->op, step->from.kind, step->to.kind);
+}
+
+enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct pick_query query = route_query(e, r, step);
+	struct pick_context *context = query.context;
+	bool full = false;
+
+	step->picked = PICK_ASK;
 	for (;;) {
 		struct pick_choice choice;
 		enum route_started started;
@@ -355,7 +414,7 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 			return ROUTE_NONE;
 		if (++e->judge >= POLICY_JUDGE_EVERY && !query.trial)
 			route_judge(e, &query, &choice);
-		if (choice.why != TAIO_WHY_PROBE)
+		if (choice.why != TAIO_WHY_PROBE && choice.why != TAIO_WHY_POLICY)
 			spread_choice(e, &query, &choice);
 		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
 		if (choice.why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX &&
@@ -425,7 +484,7 @@ static void route_file_class(struct taio *e, const struct taio_step *step,
 {
 	uint32_t class = taio_class_of((uint64_t)step->result);
 
-	e->file_bytes = (uint64_t)step->result;
+	e->file_bytes[step->to.kind == TAIO_KIND_STREAM] = (uint64_t)step->result;
 	if (step->slot == PICK_NONE || step->cell % TAIO_CLASSES == class)
 		return;
 	choice->cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
@@ -448,6 +507,8 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM;
 
 	result.occupied = !device->worker && !device_is_async(device);
+	result.bounded = step->bounded;
+	step->bounded = 0;
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
 	if (step->op == TAIO_OP_COPY) {
 		result.learn = step->result > 0 && (uint64_t)step->result == step->len;
