@@ -142,6 +142,8 @@ help:
 	@echo 'make test          setup, build, all tests, and their counts'
 	@echo 'make unit | check  only the unit tests | only the check scripts'
 	@echo 'make asan | tsan   the unit tests under AddressSanitizer and UBSan | ThreadSanitizer'
+	@echo 'make sim           policies against an oracle, in virtual time (POLICY= IN= SEEDS= PLOT=)'
+	@echo 'make sim-scale     many devices and engines there; make sim-plot draws a slow device'
 	@echo 'make fuzz          each fuzz target for FUZZ_SECONDS (20)'
 	@echo 'make vmtest        tests in QEMU under Debian kernels: KERNEL=6.1 TEST=name choose; make setup-vm'
 	@echo 'make vmtest-shell  a shell in such a guest: KERNEL=6.1'
@@ -350,6 +352,17 @@ sim: $(SIM)
 sim-scale: $(SIM)
 	@$(SIM) --scale
 
+PLOT_DIR := $(or $(PLOT),$(BUILD)/plot)
+sim-plot: $(SIM)
+	@command -v gnuplot > /dev/null || tests/setup.sh plot || true
+	@if command -v gnuplot > /dev/null; then \
+		$(SIM) $(if $(POLICY),--policy $(POLICY)) --plot $(PLOT_DIR) && \
+		gnuplot -e "directory='$(PLOT_DIR)'" tests/sim/slow.gp && \
+		echo $(PLOT_DIR)/slow.svg; \
+	else \
+		echo '  SKIP    plot: gnuplot is not installed (gnuplot-nox)'; \
+	fi
+
 FUZZ_SECONDS ?= 20
 fuzz:
 	@$(MAKE) BUILD=build-fuzz CC=$(CLANG) OPT='-O1 -g' \
@@ -425,6 +438,7 @@ install-files:
 	$(if $(POLICIES),install -m 644 $(wildcard schedulers/*.bpf.c schedulers/README*) \
 		$(DATADIR)/schedulers)
 	$(if $(wildcard bpf/*.h),install -m 644 $(wildcard bpf/*.h) $(DATADIR)/bpf)
+	$(if $(wildcard docs/policy.md),install -m 644 docs/policy.md $(DATADIR))
 	$(foreach n,1 3 7,$(if $(call man,$(n)),install -d $(MANDIR)/man$(n) && \
 		install -m 644 $(call man,$(n)) $(MANDIR)/man$(n) &&)) :
 	$(if $(COMPLETION),install -d $(COMPDIR) && install -m 644 $(COMPLETION) $(COMPDIR)/taio)

@@ -337,6 +337,8 @@ enum taio_why {
 	TAIO_WHY_UNFIT,       /**< cannot do this pair, size, alignment or file system */
 	TAIO_WHY_UNAVAILABLE, /**< not on this machine or not permitted */
 	TAIO_WHY_SPREAD,      /**< taken beside the others: another core had nothing to do */
+	TAIO_WHY_POLICY,      /**< the policy picked it for this very request */
+	TAIO_WHY_DETOUR,      /**< left out: a thread, and nobody else wants this one */
 	TAIO_WHY_COUNT
 };
 
@@ -539,7 +541,7 @@ struct taio_policy_info {
 
 /**
  * Changes the policy, requests in flight or not; what was learnt stays.
- * @policy: a name ("tab", "jsq", "static") or the path of an object.
+ * @policy: a name ("tab", "jsq", ...: `taio policy list`) or the path of an object.
  * Return: 0; -ENOENT: no such name or file; -EPERM: BPF is not permitted (a name then runs
  * natively, a path cannot); -EBADMSG: refused (wrong ABI, map sizes, verifier): taio_refusal() has
  * the sentence and the running policy stays.

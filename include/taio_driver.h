@@ -172,15 +172,15 @@ struct taio_step {
 	uint8_t reserved[6];
 	uint64_t cpu_ns; /* processor time, if the driver measured it; 0: unknown */
 
-	uint64_t start_ns;     /* engine's: submission */
-	uint64_t predicted_ns; /* engine's */
-	uint64_t position;     /* engine's: first byte of the step within its request */
-	int32_t first_error;   /* engine's: why the device before this one failed */
-	uint8_t in_flight;     /* engine's: a device has it */
-	uint8_t hedge;         /* engine's: enum hedge_mark, or place in the table of pairs */
-	uint8_t bounded;       /* engine's: it counts against the admission limit of its device */
-	uint8_t reserved2[1];
-	struct taio_step *next;           /* whoever owns the step */
+	uint64_t start_ns;      /* engine's: submission */
+	uint64_t predicted_ns;  /* engine's */
+	uint64_t position;      /* engine's: first byte of the step within its request */
+	int32_t first_error;    /* engine's: why the device before this one failed */
+	uint8_t in_flight;      /* engine's: a device has it */
+	uint8_t hedge;          /* engine's: enum hedge_mark, or place in the table of pairs */
+	uint8_t bounded;        /* engine's: it counts against the admission limit of its device */
+	uint8_t picked;         /* engine's: what the policy's pick hook said */
+	struct taio_step *next; /* whoever owns the step */
 	uint64_t priv[TAIO_STEP_PRIVATE]; /* the driver's, while it has the step */
 };
 

@@ -800,6 +800,61 @@ Test(engine_many, a_rate_limit_holds_at_every_moment_and_is_reached)
 	cr_assert_leq(took, 700 * MS, "it takes %llu ms", (unsigned long long)(took / MS));
 }
 
+/* It ran whenever a byte was due: a million system calls for two megabytes. */
+Test(engine_many, a_rate_limit_lets_pieces_pass_and_not_single_bytes)
+{
+	struct taio_endpoint ends[][2] = {
+		{ taio_zero(2 << 20), taio_path(kit_path("new")) },
+		{ taio_path(kit_path("from")), taio_path(kit_path("to")) },
+		{ taio_path(kit_path("from")), taio_null() },
+	};
+	uint8_t *data = kit_pattern(2 << 20, 1);
+
+	kit_write(kit_path("from"), data, 2 << 20);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		struct taio_trace_step rows[16];
+		struct taio_trace trace = { .capacity = 16, .step = rows };
+		struct taio_options options = kit_options();
+		uint32_t count = 0;
+
+		options.limit_rate = 4 << 20;
+		options.trace = &trace;
+		kit_moves(ends[i][0], ends[i][1], 2 << 20, &options);
+		for (uint32_t k = 0; k < trace.used; k++)
+			if (rows[k].step == TAIO_STEP_TRANSFER)
+				count += rows[k].count;
+		/* half a second in halves of 50 ms, and what a second piece of a vector may add */
+		cr_assert(count >= 5 && count <= 40, "%u steps", count);
+	}
+	free(data);
+}
+
+/* "cannot do this one" was said of threads that nobody needed. */
+Test(engine_many, a_trace_says_of_threads_that_nobody_else_waits)
+{
+	struct taio_trace_step rows[16];
+	struct taio_trace trace = { .capacity = 16, .step = rows };
+	struct taio_options options = kit_options();
+	uint8_t *data = kit_pattern(3 << 20, 1);
+	unsigned int told = 0;
+
+	options.trace = &trace;
+	kit_write(kit_path("from"), data, 3 << 20);
+	kit_moves(taio_path(kit_path("from")), taio_path(kit_path("to")), 3 << 20, &options);
+	for (uint32_t i = 0; i < trace.used; i++)
+		for (uint32_t k = 0; k < rows[i].candidates; k++) {
+			const char *name = taio_device_name(kit, rows[i].candidate[k].device);
+
+			if (rows[i].step != TAIO_STEP_TRANSFER || strcmp(name, "rw@worker") != 0)
+				continue;
+			cr_assert_eq(rows[i].candidate[k].why_not, TAIO_WHY_DETOUR, "%s",
+				     taio_why_name(rows[i].candidate[k].why_not));
+			told++;
+		}
+	cr_assert_gt(told, 0);
+	free(data);
+}
+
 static void check_trace(const struct taio_trace *trace, const struct taio_event *event,
 			uint64_t size)
 {

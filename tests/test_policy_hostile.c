@@ -27,8 +27,8 @@ static const struct {
 	{ "plain_map", "plain_map.bpf.o: refused: map taio_ctl of policy 'plain_map' is not an "
 		       "mmapable array with __u32 keys" },
 	{ "wrong_abi",
-	  "wrong_abi.bpf.o: refused: policy 'wrong_abi' was built for ABI 2, this engine "
-	  "is ABI 1: rebuild it against include/taio_policy.h" },
+	  "wrong_abi.bpf.o: refused: policy 'wrong_abi' was built for ABI 999, this engine "
+	  "is ABI " },
 	{ "wrong_map",
 	  "wrong_map.bpf.o: refused: map taio_lat of policy 'wrong_map' has 4096 values" },
 	{ "endless", "endless.bpf.o: the kernel verifier refused policy 'endless': infinite loop "
@@ -314,8 +314,8 @@ static void noise_open(struct noise *noise)
 		if (bpf_sys_shape(fd, &shape))
 			continue;
 		for (unsigned int i = 0; i < OBJECT_MAPS; i++) {
-			if (strcmp(shape.name, object_shapes[i].name) || !object_shapes[i].mapped ||
-			    noise->at[i])
+			if (strcmp(shape.name, object_shapes[i].name) ||
+			    object_shapes[i].use != OBJECT_SHARED || noise->at[i])
 				continue;
 			noise->size[i] = (size_t)shape.value_size * shape.max_entries;
 			noise->at[i] = mmap(NULL, (noise->size[i] + 4095) & ~(size_t)4095,

@@ -40,6 +40,9 @@ struct engine_one {
 	struct taio_maps view;
 	struct engine_maps *maps;
 	struct pick_context *context[SIM_DEVICES / SIM_GROUP];
+	struct taio_native_maps hook; /* what the policy's pick hook sees */
+	struct taio_batch batch;
+	const struct taio_native_policy *twin;
 	uint64_t tick_ns;
 	bool urgent, shared;
 };
@@ -138,6 +141,13 @@ static void engine_add_contexts(struct engine_all *all, struct engine_one *one)
 	}
 }
 
+static int engine_pick(void *arg)
+{
+	struct engine_one *one = arg;
+
+	return one->twin->pick ? one->twin->pick(&one->hook) : -ENOSYS;
+}
+
 static void engine_open(struct engine_all *all, struct engine_one *one, uint32_t number)
 {
 	uint32_t slot = 0;
@@ -148,6 +158,9 @@ static void engine_open(struct engine_all *all, struct engine_one *one, uint32_t
 		slot = number;
 	else
 		one->maps = engine_maps_open(all->twin, 1);
+	one->twin = all->twin;
+	one->hook = one->maps->native;
+	one->hook.batch = &one->batch;
 	one->view = (struct taio_maps){ .ctl = &one->maps->ctl,
 					.ctx = one->maps->ctx,
 					.caps = one->maps->caps,
@@ -155,7 +168,10 @@ static void engine_open(struct engine_all *all, struct engine_one *one, uint32_t
 					.lat = one->maps->lat,
 					.price = one->maps->price,
 					.engine = &one->maps->engine[slot],
-					.shared = one->shared };
+					.shared = one->shared,
+					.batch = &one->batch,
+					.pick = engine_pick,
+					.pick_arg = one };
 	one->view.engine->pid = number + 1;
 	one->view.engine->alive_ns = SIM_START_NS;
 	one->tick_ns = SIM_START_NS;

@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 		case 'q':
 			options.quick = true;
 			options.ablations = false;
-			options.seeds = 2;
+			options.seeds = 1;
 			break;
 		case 'S':
 			scale = true;

@@ -67,7 +67,7 @@ static int reference_choose(struct sim_chooser *chooser, const struct sim_ask *a
 	uint32_t first = ask->request->group * SIM_GROUP, last = first + SIM_GROUP;
 	uint64_t least = UINT64_MAX;
 
-	if (last > reference->run->world->devices)
+	if (last > reference->run->world->devices || reference->run->world->one_kind)
 		last = reference->run->world->devices;
 	memset(ret_choice, 0, sizeof(*ret_choice));
 	for (uint32_t i = first; i < last; i++) {

@@ -87,6 +87,7 @@ struct sim_world {
 	uint32_t outstanding; /* closed loop; 0: open */
 	uint32_t engines;
 	uint32_t engines_shared; /* so many of them share their maps */
+	bool one_kind;           /* each request may go to any of more devices than have places */
 	uint64_t seed;
 };
 

@@ -48,6 +48,7 @@ struct table {
 	struct table_options options;
 	struct table_row *row; /* row[0] is the oracle */
 	uint32_t rows;
+	uint32_t first_set;  /* that is played */
 	uint32_t topologies; /* of each set */
 	uint32_t topology_seeds;
 };

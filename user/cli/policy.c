@@ -248,6 +248,8 @@ static int policy_dispatch(const char *name, const struct policy_args *args)
 		if (args->count > command->max)
 			return cli_usage_error("policy", "%s: '%s' is too much", name,
 					       args->word[command->max]);
+		if (args->permille && command->run != policy_cmd_swap)
+			return cli_usage_error("policy", "%s: --canary belongs to swap", name);
 		return command->run(args);
 	}
 	return cli_usage_error("policy", "there is no subcommand '%s'", name);

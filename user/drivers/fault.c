@@ -383,7 +383,7 @@ static int fault_wait(struct taio_device *dev, int64_t timeout_ns)
 	}
 	fault_arm(f);
 	n = epoll_pwait2(f->epoll_fd, &event, 1, timeout_ns < 0 ? NULL : &limit, NULL);
-	return n > 0 ? 0 : n < 0 ? -errno : -ETIME;
+	return n > 0 || (n < 0 && errno == EINTR) ? 0 : -ETIME;
 }
 
 /* ---- the driver ---- */

@@ -389,6 +389,17 @@ static void accept_drop(struct taio *e, struct request *r)
 	request_put(&e->pool, r);
 }
 
+/* May the device "file" have it, if it is small? Not where devices are chosen whose calls it makes. */
+static bool accept_is_whole(const struct taio *e, const struct request *r, enum plan_end from,
+			    enum plan_end to)
+{
+	if (from != PLAN_PATH || r->limit_rate || r->allowed != UINT64_MAX ||
+	    ((e->forbid | r->forbidden) & e->file_calls))
+		return false;
+	return to == PLAN_PATH ? !(r->file->flags & TAIO_IN_PLACE)
+			       : to == PLAN_OPEN && r->to.kind == TAIO_KIND_STREAM;
+}
+
 static int accept_fill(struct taio *e, struct request *r, const struct taio_endpoint *from,
 		       const struct taio_endpoint *to, const struct taio_options *options)
 {
@@ -413,8 +424,7 @@ static int accept_fill(struct taio *e, struct request *r, const struct taio_endp
 		return accept_refuse(e, -EOPNOTSUPP, "no device can copy between these two");
 	if (r->file)
 		r->file->flags |= r->flags;
-	whole = plan_from == PLAN_PATH && plan_to == PLAN_PATH && !r->limit_rate &&
-		!(r->file->flags & TAIO_IN_PLACE) && r->allowed == UINT64_MAX;
+	whole = accept_is_whole(e, r, plan_from, plan_to);
 	if (whole)
 		r->file->length = r->length < r->file->length ? r->length : r->file->length;
 	plan_build(r, plan_from, plan_to, whole);

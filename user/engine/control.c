@@ -114,26 +114,36 @@ static enum engine_next control_take_peer(struct taio *e, struct request *r, uns
 	return control_lane(e, r, side);
 }
 
+/* What was not small is open now; what a stream took of it counts. */
 static enum engine_next control_took_files(struct taio *e, struct request *r)
 {
 	enum engine_next next;
 
 	control_take_source(r);
+	if (r->to.kind == TAIO_KIND_STREAM) {
+		r->issued = r->moved;
+		return control_lane(e, r, 0);
+	}
 	control_take_file(r, 1);
 	control_look_for_holes(r);
 	next = control_lane(e, r, 0);
 	return next == ENGINE_NEXT ? control_lane(e, r, 1) : next;
 }
 
-/* A small file was copied whole: only the event is left. */
-static void control_file_done(struct request *r, const struct taio_step *step)
+static void control_credit(struct request *r, const struct taio_step *step)
 {
 	r->moved = (uint64_t)step->result;
-	r->issued = r->length = r->moved;
 	r->devices |= 1ULL << step->device;
 	r->main_device = step->device;
 	if (r->progress)
 		__atomic_fetch_add(r->progress, r->moved, __ATOMIC_RELAXED);
+}
+
+/* A small file was copied whole: only the event is left. */
+static void control_file_done(struct request *r, const struct taio_step *step)
+{
+	control_credit(r, step);
+	r->issued = r->length = r->moved;
 	r->fifo_count = 1; /* the caller pops it */
 }
 
@@ -204,6 +214,8 @@ static enum engine_next control_result(struct taio *e, struct request *r, struct
 		r->error = 0;
 		r->traits &= (uint8_t)~REQUEST_CANCELLED;
 	}
+	if (type == TAIO_STEP_FILE && step->result > 0 && !(r->file->state & TAIO_FILE_DONE))
+		control_credit(r, step);
 	if (step->result >= 0)
 		return r->traits & REQUEST_CANCELLED ? ENGINE_FAILED
 						     : control_success(e, r, step, type);
@@ -250,9 +262,10 @@ static void control_fill(struct taio *e, struct request *r, enum taio_step_type 
 	step->to.fs = r->to.fs;
 	step->to.fd = r->to.fd;
 	step->to.offset = r->to.offset;
-	if (type == TAIO_STEP_FILE)
-		step->len = e->file_bytes;
-	else if (type == TAIO_STEP_OPEN_TO)
+	if (type == TAIO_STEP_FILE) {
+		step->to.kind = r->to.kind;
+		step->len = e->file_bytes[r->to.kind == TAIO_KIND_STREAM];
+	} else if (type == TAIO_STEP_OPEN_TO)
 		r->file->side = 1;
 	else if (type == TAIO_STEP_OPEN_FROM)
 		r->file->side = 0;

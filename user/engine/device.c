@@ -98,6 +98,7 @@ int device_table_open(struct taio *e)
 	e->control[ENGINE_SYS] = device_must(e, "sys");
 	e->control[ENGINE_NET] = device_must(e, "net");
 	e->control[ENGINE_RESOLVER] = device_must(e, "net@worker");
+	(void)device_mask(e, "file,rw,sendfile", &e->file_calls);
 	for (unsigned int i = 0; i < e->device_count; i++) {
 		const struct taio_device *device = &e->device[i];
 		uint32_t limit = device->worker ? 2 * WORKERS_MAX : UINT32_MAX;

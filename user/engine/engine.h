@@ -7,6 +7,7 @@
  *   control.c   control steps: open, connect, sync, publish, ...
  *   transfer.c  segments of the transfer step
  *   route.c     contexts, candidates, starting a step on the device that was picked
+ *   gather.c    steps wait for the policy's pick hook, which is asked for many at a time
  *   spread.c    steps for a second core
  *   hedge.c     second copies of steps that are late
  *   device.c    the table of devices, probing, opening, worker twins
@@ -114,13 +115,18 @@ struct taio {
 	uint64_t async;                   /* asynchronous devices ... */
 	uint64_t open_async;              /* ... that are open */
 	uint64_t pin, forbid;
-	uint64_t file_bytes;  /* size of the last small file that was copied whole */
-	uint64_t route_stops; /* of the last decision: candidates left out because they block */
+	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
+	uint64_t file_calls;    /* devices whose calls a whole file consists of */
+	uint64_t route_stops;   /* of the last decision: candidates left out because they block */
+	uint64_t route_alone;   /* ... because nobody else waits: a thread would be a detour */
 	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];
 	uint8_t fd_fs[64];  /* enum taio_fs of descriptors, by number: a hint for prices */
 	uint64_t fd_socket; /* those that were sockets when last seen */
 
 	struct picker *picker;
+	struct taio_step *gathered[TAIO_ASKS]; /* they wait for the policy's pick hook */
+	uint32_t gathered_count;
+	bool gathering;            /* gather_flush() is at work */
 	struct hedge hedge;        /* TAIO_HEDGE */
 	struct speeds speeds;      /* what earlier runs on this machine learnt */
 	uint64_t calibrated_steps; /* steps of all devices when a calibration ended; 0: none did */
@@ -147,7 +153,8 @@ void engine_fail(struct taio *e, struct request *r, int error, enum taio_step_ty
 		 uint8_t device);
 void engine_turn(struct taio *e); /* everything that can be done without waiting */
 void engine_step_done(struct taio *e, struct taio_step *step);
-void engine_wake_room(struct taio *e); /* a device has room again */
+void engine_step_picked(struct taio *e, struct taio_step *step); /* its decision is there */
+void engine_wake_room(struct taio *e);                           /* a device has room again */
 void engine_cancel(struct taio *e, struct request *r, int error);
 void engine_policy_changed(struct taio *e); /* its maps may be others now */
 void engine_log(struct taio *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -182,6 +189,7 @@ enum engine_next control_start(struct taio *e, struct request *r, enum taio_step
 enum engine_next control_done(struct taio *e, struct request *r, struct taio_step *step);
 void control_abort(struct taio *e, struct request *r);
 enum engine_next transfer_advance(struct taio *e, struct request *r);
+enum engine_next transfer_picked(struct taio *e, struct request *r, struct taio_step *step);
 enum engine_next transfer_done(struct taio *e, struct request *r, struct taio_step *step);
 void transfer_start_position(struct taio *e, struct request *r);
 void transfer_end_position(struct request *r); /* descriptors stand behind what was moved */
@@ -211,6 +219,16 @@ bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step);
 const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
 					       uint8_t number);
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind);
+
+/* gather.c */
+bool gather_step(struct taio *e, struct request *r, struct taio_step *step);
+void gather_flush(struct taio *e);
+/* Between requests: there must be room for what the next one may ask. */
+static inline void gather_make_room(struct taio *e)
+{
+	if (e->gathered_count > TAIO_ASKS / 2)
+		gather_flush(e);
+}
 
 /* spread.c: more cores than the engine's thread */
 void spread_choice(struct taio *e, const struct pick_query *query, struct pick_choice *choice);

@@ -99,6 +99,7 @@ static int hedge_pick(struct taio *e, struct request *r, struct taio_step *twin,
 	int rc;
 
 	query.may_probe = false;
+	query.picked = PICK_BY_PRICE; /* the policy decided about the first copy */
 	query.skip |= 1ULL << first;
 	for (uint8_t i = 0; i < e->device_count; i++)
 		if (hedge_goes_past_cache(e, twin, i))

@@ -69,7 +69,8 @@ static void route_name(const struct taio_step *step, char *name, size_t size)
 	bool cold = ((step->from.flags | step->to.flags) & TAIO_END_COLD) != 0;
 
 	if (step->op != TAIO_OP_COPY)
-		snprintf(name, size, "%s %s", operation_name(step->op),
+		snprintf(name, size, "%s%s %s", operation_name(step->op),
+			 step->to.kind == TAIO_KIND_STREAM ? ">stream" : "",
 			 operation_fs_name(step->to.fs));
 	else
 		snprintf(name, size, "copy %s>%s %s%s%s%s", operation_kind_name(step->from.kind),
@@ -215,6 +216,7 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 			open |= bit;
 	}
 	/* Better a stop than no progress at all (no workers, no ring). */
+	e->route_alone = open ? alone : 0;
 	if (!open && alone)
 		return skip; /* pinned to a worker */
 	skip |= alone;
@@ -360,6 +362,10 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 				    .bytes = step->len,
 				    .now_ns = e->now_ns,
 				    .goal = r->goal,
+				    .picked = step->picked,
+				    .priority = r->priority,
+				    .tag = r->tag,
+				    .deadline_ns = r->deadline_ns,
 				    .closed = e->async & ~e->open_async,
 				    .bounded = route_is_bounded(step),
 				    .may_probe = !r->attempts };
@@ -367,6 +373,11 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
+	/* The policy's pick hook is asked about bytes, once, and not after it failed. */
+	if (step->op != TAIO_OP_COPY || r->attempts)
+		query.picked = PICK_BY_PRICE;
+	else if (r->length != TAIO_TO_END && r->length > step->position + step->len)
+		query.rest = r->length - step->position - step->len;
 	if (r->traits & REQUEST_CANARY)
 		query.trial = policy_canary_maps(e->policy);
 	if (r->deadline_ns)
@@ -386,6 +397,7 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 	struct pick_context *context = query.context;
 	bool full = false;
 
+	step->picked = PICK_ASK;
 	for (;;) {
 		struct pick_choice choice;
 		enum route_started started;
@@ -402,7 +414,7 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 			return ROUTE_NONE;
 		if (++e->judge >= POLICY_JUDGE_EVERY && !query.trial)
 			route_judge(e, &query, &choice);
-		if (choice.why != TAIO_WHY_PROBE)
+		if (choice.why != TAIO_WHY_PROBE && choice.why != TAIO_WHY_POLICY)
 			spread_choice(e, &query, &choice);
 		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
 		if (choice.why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX &&
@@ -472,7 +484,7 @@ static void route_file_class(struct taio *e, const struct taio_step *step,
 {
 	uint32_t class = taio_class_of((uint64_t)step->result);
 
-	e->file_bytes = (uint64_t)step->result;
+	e->file_bytes[step->to.kind == TAIO_KIND_STREAM] = (uint64_t)step->result;
 	if (step->slot == PICK_NONE || step->cell % TAIO_CLASSES == class)
 		return;
 	choice->cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
@@ -564,6 +576,8 @@ static enum taio_why route_why_skipped(const struct taio *e, const struct reques
 		return TAIO_WHY_FORBIDDEN;
 	if (r->excluded & bit)
 		return TAIO_WHY_RETRY;
+	if (e->route_alone & bit)
+		return TAIO_WHY_DETOUR;
 	return e->route_stops & bit ? TAIO_WHY_BLOCKING : TAIO_WHY_UNFIT;
 }
 

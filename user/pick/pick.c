@@ -13,13 +13,14 @@
 #define PICK_LEVEL_MAX           10  /* 1 ms << 10: about a second */
 #define PICK_PROBE_SHARE         128 /* probes may cost 1/128 of the time that work took */
 #define PICK_PROBE_SPARE         16  /* a probe may cost 1/16 of the time up to a deadline */
+#define PICK_EAGER               12 /* probes that follow one which was twice as fast as its price */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
 #define PICK_MEMORY_USES         15           /* ... so often, ... */
 #define PICK_MEMORY_STREAK       8
 #define PICK_MEMORY_COST_NS      20000  /* ... for steps so short */
 #define PICK_OPEN_NS             300000 /* a ring: made, used for the first time, torn down */
-#define PICK_SURPRISE            4      /* times the price */
+#define PICK_SURPRISE            3      /* times the price */
 #define PICK_SURPRISE_MIN_NS     20000
 
 /* The published figures as a price, when the policy has none: service time, waited for in turn by
@@ -68,6 +69,20 @@ static uint64_t pick_price(const struct picker *picker, const struct pick_query 
 	return cost;
 }
 
+/* Where prices are ranks there is no time that opening could be added to. */
+static bool pick_is_closed(const struct picker *picker, const struct pick_query *query,
+			   const struct pick_candidate *c)
+{
+	return (query->closed >> c->device & 1) && !(picker->maps->ctl->flags & TAIO_POLICY_RANKS);
+}
+
+/* To open a device costs as much as many steps, and how many will follow nobody knows. It is opened
+ * when it saves that much at once, or would have by now: so at most twice is paid. */
+static uint64_t pick_open_cost(const struct picker *picker)
+{
+	return picker->regret_ns < PICK_OPEN_NS ? PICK_OPEN_NS - picker->regret_ns : 0;
+}
+
 /* What one more request on this candidate costs now. */
 static uint64_t pick_cost(const struct picker *picker, const struct pick_query *query,
 			  const struct pick_candidate *c, uint32_t class, uint8_t *ret_bucket)
@@ -80,16 +95,16 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 	*ret_bucket = bucket;
 	if (!cost)
 		cost = pick_estimate(&c->caps, query->bytes, load);
-	if (query->closed >> c->device & 1)
-		cost += PICK_OPEN_NS;
-	if (device->in_flight && query->now_ns > device->progress_ns) {
-		/* Learners fed by completions alone cannot see a stall. */
-		uint64_t age = query->now_ns - device->progress_ns;
-
-		if (age > 2 * cost)
-			cost = age > 64 * cost ? 4 * age : cost + age;
-	}
+	if (pick_is_closed(picker, query, c))
+		cost += pick_open_cost(picker);
+	if (device->in_flight && query->now_ns > device->progress_ns)
+		cost = taio_aged(cost, query->now_ns - device->progress_ns);
 	return cost ? cost : 1;
+}
+
+static bool pick_takes_turns(const struct picker *picker)
+{
+	return picker->maps->ctl->flags & TAIO_POLICY_TURNS;
 }
 
 static bool pick_is_full(const struct pick_device *device, const struct pick_query *query)
@@ -123,12 +138,14 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 
 	if (c->slot == PICK_NONE || device->in_flight || cost <= best)
 		return false;
-	if (!(picker->maps->price[cell].probe & (1u << c->slot)))
+	if (!device->eager && !(picker->maps->price[cell].probe & (1u << c->slot)))
 		return false;
 	if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns)
 		return false;
 	if (query->spare_ns && cost > query->spare_ns / PICK_PROBE_SPARE)
 		return false;
+	if (device->eager)
+		return true;
 	last = picker->maps->lat[cell * TAIO_SLOTS + c->slot].last_ns;
 	if (device->probed_ns > last)
 		last = device->probed_ns;
@@ -140,7 +157,8 @@ struct pick_best {
 	const struct pick_candidate *candidate, *soonest, *probe, *kept;
 	uint64_t cost, probe_cost, kept_cost;
 	uint8_t bucket, probe_bucket, kept_bucket;
-	unsigned int open; /* candidates that could run it */
+	uint64_t closed_cost; /* of the cheapest that is not open, were it open */
+	unsigned int open;    /* candidates that could run it */
 	bool full;
 };
 
@@ -159,15 +177,33 @@ static void pick_set_last(const struct pick_query *query, uint32_t class, uint8_
 		query->context->last[class] = device;
 }
 
+/* Where to begin: a policy that wants turns gets the candidate behind the one taken last, since
+ * of equals the first wins. */
+static unsigned int pick_start(const struct picker *picker, const struct pick_query *query,
+			       uint32_t class)
+{
+	const struct pick_context *context = query->context;
+	uint8_t last = pick_last(query, class);
+
+	if (!pick_takes_turns(picker))
+		return 0;
+	for (unsigned int i = 0; i < context->count; i++)
+		if (context->candidate[i].device == last)
+			return i + 1;
+	return 0;
+}
+
 static void pick_scan(const struct picker *picker, const struct pick_query *query, uint32_t class,
 		      struct pick_best *best)
 {
 	const struct pick_context *context = query->context;
 	uint64_t skip = query->skip | context->unfit;
 
-	best->cost = UINT64_MAX;
-	for (unsigned int i = 0; i < context->count; i++) {
-		const struct pick_candidate *c = &context->candidate[i];
+	best->cost = best->closed_cost = UINT64_MAX;
+	for (unsigned int i = 0, at = pick_start(picker, query, class); i < context->count;
+	     i++, at++) {
+		const struct pick_candidate *c =
+			&context->candidate[at < context->count ? at : at - context->count];
 		enum taio_why bar;
 		uint64_t cost;
 		uint8_t bucket;
@@ -188,6 +224,9 @@ static void pick_scan(const struct picker *picker, const struct pick_query *quer
 		}
 		best->open++;
 		cost = pick_cost(picker, query, c, class, &bucket);
+		if (pick_is_closed(picker, query, c) &&
+		    cost - pick_open_cost(picker) < best->closed_cost)
+			best->closed_cost = cost - pick_open_cost(picker);
 		if (cost < best->cost) {
 			best->cost = cost;
 			best->candidate = c;
@@ -299,6 +338,29 @@ static void pick_remember(const struct picker *picker, const struct pick_query *
 	memory->left = PICK_MEMORY_USES;
 }
 
+bool pick_take_slot(const struct picker *picker, const struct pick_query *query, uint8_t slot,
+		    struct pick_choice *ret_choice)
+{
+	const struct pick_context *context = query->context;
+	uint64_t skip = query->skip | context->unfit;
+	uint32_t class = taio_class_of(query->bytes);
+
+	for (unsigned int i = 0; i < context->count; i++) {
+		const struct pick_candidate *c = &context->candidate[i];
+		uint64_t cost;
+		uint8_t bucket;
+
+		if (c->slot != slot)
+			continue;
+		if (skip & (1ULL << c->device) || pick_bar(picker, query, c) != TAIO_WHY_PRICE)
+			return false;
+		cost = pick_cost(picker, query, c, class, &bucket);
+		pick_take(query, c, class, cost, bucket, TAIO_WHY_POLICY, ret_choice);
+		return true;
+	}
+	return false;
+}
+
 static int pick_decide(struct picker *picker, const struct pick_query *query,
 		       struct pick_choice *ret_choice)
 {
@@ -306,6 +368,9 @@ static int pick_decide(struct picker *picker, const struct pick_query *query,
 	struct pick_best best = { 0 };
 
 	assert(query->goal < TAIO_GOALS);
+	if (picker->maps->ctl->flags & TAIO_POLICY_PICKS && picker->maps->batch &&
+	    pick_by_hook(picker, query, ret_choice))
+		return 0;
 	if (!query->trial && pick_remembered(picker, query, class, ret_choice))
 		return 0;
 	pick_scan(picker, query, class, &best);
@@ -318,6 +383,9 @@ static int pick_decide(struct picker *picker, const struct pick_query *query,
 			  TAIO_WHY_QUARANTINE, ret_choice);
 		return 0;
 	}
+	/* Less than twice as cheap is no reason to open a device: published figures are not exact. */
+	if (best.closed_cost < best.cost / 2)
+		picker->regret_ns += best.cost - best.closed_cost;
 	if (query->may_probe && picker->probe_credit_ns > 0) {
 		pick_find_probe(picker, query, class, &best);
 		if (best.probe) {
@@ -325,11 +393,18 @@ static int pick_decide(struct picker *picker, const struct pick_query *query,
 
 			picker->probe_credit_ns -= (int64_t)(best.probe_cost - best.cost);
 			picker->device[best.probe->device].probed_ns = query->now_ns;
+			if (picker->device[best.probe->device].eager)
+				picker->device[best.probe->device].eager--;
 			pick_take(query, best.probe, class, best.probe_cost, best.probe_bucket,
 				  TAIO_WHY_PROBE, ret_choice);
 			pick_set_last(query, class, last);
 			return 0;
 		}
+	}
+	if (pick_takes_turns(picker)) {
+		pick_take(query, best.candidate, class, best.cost, best.bucket,
+			  best.open == 1 ? TAIO_WHY_ONLY : TAIO_WHY_PRICE, ret_choice);
+		return 0;
 	}
 	/* Hysteresis: 1/16 is within the noise of what is learnt. */
 	if (best.kept && best.kept != best.candidate &&
@@ -416,7 +491,7 @@ bool pick_judge(struct picker *picker, const struct pick_query *query, const str
 	const struct taio_maps *own = picker->maps;
 	uint32_t class = taio_class_of(query->bytes);
 	struct pick_look look = { 0 };
-	uint64_t price;
+	bool measured;
 
 	if (choice->why != TAIO_WHY_PRICE || choice->slot == PICK_NONE)
 		return false;
@@ -433,14 +508,13 @@ bool pick_judge(struct picker *picker, const struct pick_query *query, const str
 		picker->maps = own;
 		return false;
 	}
-	price = look.chosen && pick_is_measured(picker, query->context, look.chosen, class);
+	measured = look.chosen && pick_is_measured(picker, query->context, look.chosen, class);
 	picker->maps = own;
-	if (!price)
+	if (!measured)
 		return false;
-	price = pick_price(picker, query, look.chosen, class, choice->bucket);
-	*ret_verdict = (struct pick_verdict){ .own_ns = look.own_ns,
-					      .best_ns = look.best_ns,
-					      .priced = price != 0 };
+	ret_verdict->own_ns = look.own_ns;
+	ret_verdict->best_ns = look.best_ns;
+	ret_verdict->priced = pick_price(picker, query, look.chosen, class, choice->bucket) != 0;
 	return true;
 }
 
@@ -536,8 +610,9 @@ static void pick_break(struct pick_device *device, uint64_t now_ns)
 }
 
 /* One trial that went well ends a quarantine: a device of many servers that could only be used by one
- * request at a time would be out for as long again. Its level is remembered for a while, so that a
- * device that breaks again soon is left alone for longer. */
+ * request at a time would be out for as long again. Its level is remembered, so that a device that
+ * breaks again soon is left alone for longer, and falls each time it worked well for half as long as
+ * it would have been left alone. */
 static void pick_heal(struct picker *picker, struct pick_device *device, uint64_t now_ns)
 {
 	device->on_trial = 0;
@@ -549,10 +624,21 @@ static void pick_heal(struct picker *picker, struct pick_device *device, uint64_
 			device->quarantine_ns = 0;
 			device->healed_ns = now_ns;
 		}
-	} else if (device->level && now_ns > device->healed_ns + (1000000ULL << device->level)) {
+	} else if (device->level && now_ns > device->healed_ns + (500000ULL << device->level)) {
 		device->level--;
 		device->healed_ns = now_ns;
 	}
+}
+
+/* A probe that was much faster than its price is followed by others at once, since a policy that
+ * smooths wants to see several; what they did not cost is given back. */
+static void pick_probed(struct picker *picker, struct pick_device *device, uint64_t ns,
+			uint64_t predicted_ns)
+{
+	if (2 * ns >= predicted_ns)
+		return;
+	device->eager = PICK_EAGER;
+	picker->probe_credit_ns += (int64_t)(predicted_ns - ns);
 }
 
 /* Writes a completion for the policy; thins them when the ring fills faster than it is drained. */
@@ -616,8 +702,11 @@ bool pick_completed(struct picker *picker, const struct pick_result *result)
 	else if (choice->why == TAIO_WHY_PROBE)
 		flags = TAIO_SAMPLE_PROBE;
 	if (result->learn) {
-		int64_t credit = picker->probe_credit_ns + (int64_t)(ns / PICK_PROBE_SHARE);
+		int64_t credit;
 
+		if (choice->why == TAIO_WHY_PROBE)
+			pick_probed(picker, device, ns, choice->predicted_ns);
+		credit = picker->probe_credit_ns + (int64_t)(ns / PICK_PROBE_SHARE);
 		picker->probe_credit_ns =
 			credit > PICK_PROBE_CREDIT_MAX_NS ? PICK_PROBE_CREDIT_MAX_NS : credit;
 		surprise = choice->slot != PICK_NONE && ns > PICK_SURPRISE_MIN_NS &&

@@ -58,6 +58,7 @@ struct pick_device {
 	uint64_t probed_ns;
 	uint8_t map_index; /* in taio_dev; PICK_NONE */
 	uint8_t on_trial;  /* back from quarantine: one request at a time */
+	uint8_t eager;     /* probes that may follow at once: the last one was good news */
 	struct admit admit;
 };
 
@@ -71,7 +72,10 @@ struct picker {
 	uint32_t context_count;
 	uint8_t bucket[128]; /* hash of keys, linear probing; index + 1 */
 	int64_t probe_credit_ns;
+	uint64_t regret_ns; /* what devices that are not open would have saved */
 	uint64_t random;
+	uint64_t asked_ns; /* what the steps are worth that stand in the policy's batch ... */
+	uint32_t asked;    /* ... and how many those are: a policy may write into its batch */
 };
 
 struct pick_query {
@@ -85,7 +89,16 @@ struct pick_query {
 	const struct taio_maps *trial; /* prices to go by instead of the picker's; NULL: its own */
 	bool bounded;      /* it waits for its device only: an admission limit holds for it */
 	uint64_t spare_ns; /* until its deadline; 0: it has none */
+
+	/* for the policy's pick hook */
+	uint8_t picked; /* PICK_ASK, PICK_BY_PRICE, or the slot that it named plus 1 */
+	uint8_t priority;
+	uint16_t tag;
+	uint64_t deadline_ns; /* 0: none */
+	uint64_t rest;        /* bytes of the request behind the step */
 };
+#define PICK_ASK      0 /* it was not asked yet */
+#define PICK_BY_PRICE 255
 
 struct pick_choice {
 	uint8_t device, slot, bucket;
@@ -132,6 +145,30 @@ struct pick_verdict {
  * Return: true: @ret_verdict tells something. */
 bool pick_judge(struct picker *picker, const struct pick_query *query, const struct taio_maps *maps,
 		struct pick_choice *choice, struct pick_verdict *ret_verdict);
+
+/*
+ * The pick hook of the policy, where it has one. A hook in this process is asked by pick_choose()
+ * itself. One that is a system call away is asked for many steps at a time: pick_gather() for each,
+ * then pick_answer(), then pick_choose() with the answer in query->picked. Its answer is only taken
+ * if that device may run the step at that moment; else it is counted and prices decide.
+ */
+static inline bool pick_gathers(const struct picker *picker)
+{
+	return picker->maps->batch && picker->maps->pick_crosses &&
+	       (picker->maps->ctl->flags & TAIO_POLICY_PICKS);
+}
+/* Return: the place in the batch; -1: not worth it, or it is full: let prices decide. */
+int pick_gather(struct picker *picker, const struct pick_query *query);
+/* Lets the hook answer. @ret_picked: for each place in the batch, what to put into query.picked.
+ * Return: how many there were; the batch is empty again. */
+unsigned int pick_answer(struct picker *picker, uint64_t now_ns, uint8_t ret_picked[TAIO_ASKS]);
+
+/* For pick_choose(). Return: true: decided by the hook. */
+bool pick_by_hook(struct picker *picker, const struct pick_query *query,
+		  struct pick_choice *ret_choice);
+/* Takes what the hook named, if it may run. */
+bool pick_take_slot(const struct picker *picker, const struct pick_query *query, uint8_t slot,
+		    struct pick_choice *ret_choice);
 
 /* The same decision told: up to @max reasons. Return: how many. */
 unsigned int pick_explain(const struct picker *picker, const struct pick_query *query,

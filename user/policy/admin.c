@@ -16,6 +16,8 @@
 #include "policy/machine.h"
 #include "policy/native.h"
 
+_Static_assert(ADMIN_PROGRAMS == OBJECT_PROGS, "each program of an object has its place");
+
 #define ADMIN_SHOW_MS 1000
 #define ADMIN_SWAP_MS 20000 /* the verifier may take its time */
 

@@ -13,7 +13,7 @@
 #include "taio.h"
 #include "taio_policy.h"
 
-#define ADMIN_PROGRAMS 3
+#define ADMIN_PROGRAMS 4
 
 /* A policy that could be run. */
 struct admin_policy {

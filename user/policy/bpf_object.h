@@ -23,6 +23,7 @@ enum object_map {
 	OBJECT_ENGINE,
 	OBJECT_STATE,
 	OBJECT_WORK,
+	OBJECT_BATCH,
 	OBJECT_TIMER,
 	OBJECT_MAPS
 };
@@ -30,13 +31,18 @@ enum object_map {
 struct object_shape {
 	const char *name;
 	uint32_t value_size, entries;
-	int mapped; /* engines mmap it */
+	enum object_use {
+		OBJECT_KERNEL, /* only programs use it */
+		OBJECT_SHARED, /* engines mmap it */
+		OBJECT_OWN     /* the one engine that loaded it mmaps it, no other */
+	} use;
 };
 extern const struct object_shape object_shapes[OBJECT_MAPS];
 
 enum object_prog {
 	OBJECT_START,
 	OBJECT_TICK,
+	OBJECT_PICK,
 	OBJECT_STOP,
 	OBJECT_PROGS
 };

@@ -65,6 +65,20 @@ static void policy_use(struct taio_policy *policy, struct policy_source *source)
 		watchdog_close(&policy->dog);
 }
 
+/* Under a machine-wide policy its pick hook runs in this process, from the native twin. */
+static void policy_tell_pick(struct taio_policy *policy)
+{
+	const struct taio_maps *maps = &policy->maps;
+
+	if (maps->shared && (maps->ctl->flags & TAIO_POLICY_PICKS) &&
+	    !native_find(policy->source->name))
+		policy_say(policy,
+			   "policy '%s' picks request by request, but this library has no twin of "
+			   "it: prices decide",
+			   policy->source->name);
+}
+
+/* The new source runs; the old one may live on in it. */
 void policy_take(struct taio_policy *policy, struct policy_source *source)
 {
 	struct policy_source *old = policy->source;
@@ -72,6 +86,7 @@ void policy_take(struct taio_policy *policy, struct policy_source *source)
 	if (old && old != source)
 		old->ops->close(old);
 	policy_use(policy, source);
+	policy_tell_pick(policy);
 }
 
 /* ---- what is asked for ---- */
@@ -405,6 +420,7 @@ static int policy_notice(struct taio_policy *policy)
 	policy_set_reason(policy, "");
 	watchdog_forgive(&policy->dog);
 	policy_changed(policy);
+	policy_tell_pick(policy);
 	return 1;
 }
 

@@ -27,6 +27,13 @@ struct taio_maps {
 	const struct taio_price *price; /* read-only for engines when machine-wide */
 	struct taio_engine *engine;     /* this engine's own slot */
 	uint32_t shared;                /* 1: other processes use the same maps */
+
+	/* The policy's pick hook: it answers what stands in batch. Return: answers; negative
+	 * errno: none. Only while ctl->flags say TAIO_POLICY_PICKS. */
+	struct taio_batch *batch; /* this engine's own; NULL: there is no hook to ask here */
+	int (*pick)(void *arg);
+	void *pick_arg;
+	uint32_t pick_crosses; /* 1: pick() is a system call, worth it for many or long steps */
 };
 
 struct policy_options {
