@@ -38,11 +38,13 @@ declare -A may acked
 # what the guest says of what is there, against what was said before the cut
 judge()
 {
-	local word name sum
-	local -A there=()
+	local word name sum look
+	local -A there=() looks=()
 
-	while read -r word name sum; do
-		[ "$word" = HAVE ] && there[$name]=$sum
+	while read -r word name sum look; do
+		[ "$word" = HAVE ] || continue
+		there[$name]=$sum
+		looks[$name]=$look
 	done < "$logs/out"
 	checked=0
 	for name in "${!may[@]}"; do
@@ -57,7 +59,7 @@ judge()
 			printf 'lost: %s, acknowledged before the cut, is %s\n' "$name" "${sum/#-/not there}"
 		else
 			torn=$((torn + 1))
-			printf 'torn: %s holds what was never copied to it\n' "$name"
+			printf 'torn: %s holds what was never copied to it (%s bytes)\n' "$name" "${looks[$name]}"
 		fi
 		# what is there now is where the next round begins
 		may[$name]=$sum
@@ -66,7 +68,7 @@ judge()
 	for name in "${!there[@]}"; do
 		[ -n "${may[$name]:-}" ] && continue
 		torn=$((torn + 1))
-		printf 'torn: %s was never copied\n' "$name"
+		printf 'torn: %s was never copied (%s bytes)\n' "$name" "${looks[$name]}"
 	done
 }
 

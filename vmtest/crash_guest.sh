@@ -35,7 +35,7 @@ for name in "$disk"/*; do
 	case ${name##*/} in
 	lost+found | '*') continue ;;
 	esac
-	printf 'HAVE %s %s\n' "${name##*/}" "$(sum "$name")"
+	printf 'HAVE %s %s %s\n' "${name##*/}" "$(sum "$name" 2>&1)" "$(stat -c '%F %s' "$name")"
 done
 
 # all that takes time is done before the power may go: little processor time is left for it then

@@ -8,25 +8,25 @@
 
 #include "taio_driver.h"
 
-#define TAIO_DRIVER_LIST(X)                                                      \
-	X(memcpy)   /* memory to memory: libc memcpy */                          \
-	X(nt)       /* memory to memory: streaming stores */                     \
-	X(split)    /* memory to memory: over helper cores */                    \
-	X(fill)     /* zeros to memory */                                        \
-	X(null)     /* throw away without a copy where the kernel can */         \
-	X(rw)       /* pread/pwrite, read/write, recv/send: every pair */        \
-	X(cfr)      /* file to file: copy_file_range */                          \
-	X(reflink)  /* file to file: FICLONERANGE */                             \
-	X(sendfile) /* file to anything: sendfile */                             \
-	X(splice)   /* through a pipe: splice */                                 \
-	X(mmap)     /* file to anything: mmap(MAP_POPULATE) and write or send */ \
-	X(uring)    /* io_uring, buffered */                                     \
-	X(direct)   /* io_uring, O_DIRECT and registered buffers */              \
-	X(zc)       /* io_uring, SEND_ZC */                                      \
-	X(dgram)    /* datagrams one by one or by sendmmsg/recvmmsg */           \
-	X(gso)      /* datagrams by UDP_SEGMENT and UDP_GRO */                   \
-	X(file)     /* whole small files in one step */                          \
-	X(sys)      /* control steps on files, inline */                         \
+#define TAIO_DRIVER_LIST(X)                                                    \
+	X(memcpy)   /* memory to memory: libc memcpy */                        \
+	X(nt)       /* memory to memory: streaming stores */                   \
+	X(split)    /* memory to memory: over helper cores */                  \
+	X(fill)     /* zeros to memory */                                      \
+	X(null)     /* throw away without a copy where the kernel can */       \
+	X(rw)       /* pread/pwrite, read/write, recv/send: every pair */      \
+	X(cfr)      /* file to file: copy_file_range */                        \
+	X(reflink)  /* file to file: FICLONERANGE */                           \
+	X(sendfile) /* file to anything: sendfile */                           \
+	X(splice)   /* through a pipe: splice */                               \
+	X(mmap)     /* file to anything: mmap, populated, and write or send */ \
+	X(uring)    /* io_uring, buffered */                                   \
+	X(direct)   /* io_uring, O_DIRECT and registered buffers */            \
+	X(zc)       /* io_uring, SEND_ZC */                                    \
+	X(dgram)    /* datagrams one by one or by sendmmsg/recvmmsg */         \
+	X(gso)      /* datagrams by UDP_SEGMENT and UDP_GRO */                 \
+	X(file)     /* whole small files in one step */                        \
+	X(sys)      /* control steps on files, inline */                       \
 	X(net)      /* control steps on addresses */
 
 #define TAIO_DRIVER_DECLARE(name) extern const struct taio_driver taio_driver_##name;

@@ -184,6 +184,17 @@ static int filetemp_make_named(struct taio_file *file, const char *path, mode_t 
 	return -EEXIST;
 }
 
+/*
+ * Btrfs does nothing for an fsync(2) of a file without a name ("never accessible"); named after
+ * that and lost with the power, it comes back empty.
+ */
+static bool filetemp_syncs_unnamed(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && fileops_fs_of(fd, st.st_dev) != TAIO_FS_BTRFS;
+}
+
 int filetemp_make(struct taio_file *file, mode_t mode, enum fileops_temp how)
 {
 	char target[PATH_MAX], room[PATH_MAX];
@@ -198,11 +209,13 @@ int filetemp_make(struct taio_file *file, mode_t mode, enum fileops_temp how)
 		if (rc)
 			return rc;
 		fd = open(room, O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
-		if (fd >= 0)
+		if (fd >= 0 && (!(file->flags & TAIO_DURABLE) || filetemp_syncs_unnamed(fd)))
 			return fd;
 		/* EISDIR: a kernel, EOPNOTSUPP: a file system that does not know O_TMPFILE. */
-		if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
+		if (fd < 0 && errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
 			return -errno;
+		if (fd >= 0)
+			close(fd);
 	}
 	if (how == FILEOPS_TEMP_UNNAMED)
 		return -EOPNOTSUPP;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * mmap.c: maps a window of the source with MAP_POPULATE and hands it to send(2) or pwrite(2): one
- * copy, many pages per fault. Wins from about a megabyte. Not for pipes: they take so little at a
+ * mmap.c: maps a window of the source, populates it and hands it to send(2) or pwrite(2): one copy,
+ * many pages per fault. Wins from about a megabyte. Not for pipes: they take so little at a
  * time that mapping costs more than it saves.
  *
  * A source that is truncated by somebody else while it is mapped is no danger: the pages are only
@@ -14,10 +14,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "drivers/drivers.h"
@@ -28,6 +31,28 @@
 #define MMAP_WINDOW       (4 * 1024 * 1024)
 #define MMAP_MIN          (64 * 1024)
 #define MMAP_ALIGN        65536 /* the largest page that Linux has anywhere */
+
+/*
+ * A page that cannot be read (a bad sector) makes MAP_POPULATE try it for ever, in all kernels up to
+ * 6.18 at least; MADV_POPULATE_READ did so before 6.9. Without it pages come with the faults of
+ * the system call that reads them, a few at a time.
+ */
+static bool mmap_can_populate(void)
+{
+	static _Atomic int known; /* 1: yes, 2: no */
+	int now = atomic_load_explicit(&known, memory_order_relaxed);
+	unsigned int major, minor;
+	struct utsname name;
+
+	if (!now) {
+		now = 2;
+		if (uname(&name) == 0 && sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
+		    (major > 6 || (major == 6 && minor >= 9)))
+			now = 1;
+		atomic_store_explicit(&known, now, memory_order_relaxed);
+	}
+	return now == 1;
+}
 
 static ssize_t mmap_put(const struct taio_step *step, const uint8_t *data, size_t len,
 			uint64_t done)
@@ -79,10 +104,12 @@ static ssize_t mmap_window(struct taio_step *step, uint64_t done, size_t window)
 	if (left > (uint64_t)st.st_size - at)
 		left = (uint64_t)st.st_size - at;
 	len = left < window - skip ? left : window - skip;
-	map = mmap(NULL, skip + len, PROT_READ, MAP_SHARED | MAP_POPULATE, step->from.fd,
-		   (off_t)start);
+	map = mmap(NULL, skip + len, PROT_READ, MAP_SHARED, step->from.fd, (off_t)start);
 	if (map == MAP_FAILED)
 		return errno == EAGAIN ? -EOPNOTSUPP : -errno;
+	/* what cannot be populated is told by the system call below */
+	if (mmap_can_populate())
+		(void)madvise(map, skip + len, MADV_POPULATE_READ);
 	n = mmap_put(step, map + skip, len, done);
 	munmap(map, skip + len);
 	if (n == -EFAULT)
@@ -145,7 +172,7 @@ const struct taio_driver taio_driver_mmap = {
 	.abi = TAIO_DRIVER_ABI,
 	.flags = TAIO_DRIVER_WORKER,
 	.name = "mmap",
-	.text = "mmap with MAP_POPULATE, then write or send",
+	.text = "mmap, populated, then write or send",
 	.caps = mmap_caps,
 	.fits = mmap_fits,
 	.run = mmap_run,

@@ -304,7 +304,7 @@ static int object_line_is_noise(const char *line, size_t length)
 					     "func#",        "cur state:",  "old state:",
 					     "caller:",      "to caller",   "returning from",
 					     "callee:",      "frame",       "(0)",
-					     " frame" };
+					     " frame",       "Suggestion:" };
 	size_t digits = 0;
 
 	if (!length || line[0] == ' ')

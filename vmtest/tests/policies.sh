@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #
-# policies.sh: every BPF object that was built passes this kernel's verifier, prices a copy, and runs
-# for a busy engine; every object that must not load is refused in one sentence, and those that are
-# only bad do no harm to the requests of a busy engine.
+# policies.sh: every BPF object that was built passes this kernel's verifier and runs for a busy
+# engine; every object that must not load is refused in one sentence, and those that are only bad do
+# no harm to the requests of that engine.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/lib.sh
@@ -39,13 +39,13 @@ for object in "$objects"/*.bpf.o; do
 	count=$((count + 1))
 	policy check "$object"
 	is "$name: the verifier takes it" ended 0
-	copy --policy "$object" random "copy.$name"
-	is "$name: a copy is priced by it" copied random "copy.$name"
 	policy load "$object" --engine "$engine"
 	is "$name: a running engine loads it" ended 0
 	is "... and runs it in the kernel" runs "$engine" "$name"
 done
 is "there are policy objects at all" test $count -ge 3
+copy --policy "$objects/tab.bpf.o" random b
+is "a copy by the command is priced by one" copied random b
 
 # what an older verifier refuses besides is no loss, as long as it is said in one sentence
 must=" bad_name endless missing_map no_null_check no_policy no_start plain_map too_much_work wild_index
@@ -54,7 +54,12 @@ for object in "$BUILD"/tests/bad_policies/*.bpf.o; do
 	name=$(basename "$object" .bpf.o)
 	policy check "$object"
 	if [ "$status" = 0 ] && [[ ${must//$'\n'/} != *" $name "* ]]; then
-		policy load "$object" --engine "$engine"
+		# the watchdog may put the one before out in this very moment
+		for _ in 1 2 3 4 5; do
+			policy load "$object" --engine "$engine"
+			[[ $err == *'overtaken by another change'* ]] || break
+			sleep 0.2
+		done
 		is "$name: runs" ended 0
 		sleep 0.2
 		continue
