@@ -45,6 +45,8 @@ GC   := -Wl,--gc-sections
 ifneq ($(SANITIZE),)
 BASE += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LINK += -fsanitize=$(SANITIZE)
+# a fence against the kernel, which ThreadSanitizer has no part in
+BASE += $(if $(filter thread,$(SANITIZE)),-Wno-tsan)
 else
 NOUNDEF := -Wl,-z,defs
 endif
@@ -125,8 +127,9 @@ endif
 
 # ---- what can be asked for -----------------------------------------------------------------------
 
-.PHONY: all help lib bpf units bench-build setup demo test check unit sim sim-scale sim-plot bench fmt lint asan ubsan \
-	tsan fuzz install install-files uninstall clean FORCE
+.PHONY: all help lib bpf units bench-build setup demo test check unit sim sim-scale sim-plot bench \
+	fmt lint asan ubsan tsan fuzz install install-files uninstall clean setup-vm vmtest \
+	vmtest-shell crash kill9 FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -142,6 +145,10 @@ help:
 	@echo 'make sim           policies against an oracle, in virtual time (POLICY= IN= SEEDS= PLOT=)'
 	@echo 'make sim-scale     many devices and engines there; make sim-plot draws a slow device'
 	@echo 'make fuzz          each fuzz target for FUZZ_SECONDS (20)'
+	@echo 'make vmtest        tests in QEMU under Debian kernels: KERNEL=6.1 TEST=name choose; make setup-vm'
+	@echo 'make vmtest-shell  a shell in such a guest: KERNEL=6.1'
+	@echo 'make crash         power cuts of a guest during durable copies: CYCLES (50) on ext4, xfs, btrfs'
+	@echo 'make kill9         KILLS (1000) copies killed at random moments: nothing torn, nothing left'
 	@echo 'make bench         the benchmarks, beside their peers'
 	@echo 'make fmt | lint    format the sources | clang-tidy, cppcheck, shellcheck, clang-format'
 	@echo 'make install       to DESTDIR and PREFIX ($(PREFIX)); make uninstall removes it'
@@ -367,13 +374,31 @@ fuzz:
 			$$(find tests/corpus/$$target -maxdepth 0 2>/dev/null) || exit 1; \
 	done
 
+setup-vm:
+	@tests/setup.sh vm
+
+vmtest: setup-vm
+	@$(MAKE) all units
+	@BUILD=$(BUILD) vmtest/run.sh $(VMTEST_FLAGS) '$(KERNEL)' $(TEST)
+
+vmtest-shell: setup-vm
+	@$(MAKE) all units
+	@BUILD=$(BUILD) vmtest/run.sh -s '$(or $(KERNEL),6.1)'
+
+crash: setup-vm
+	@$(MAKE) all
+	@BUILD=$(BUILD) CYCLES=$(or $(CYCLES),50) vmtest/crash.sh '$(or $(KERNEL),6.12)' $(TYPE)
+
+kill9: all
+	@BUILD=$(BUILD) KILLS=$(or $(KILLS),1000) tests/kill9.sh
+
 bench: all bench-build
 	@BUILD=$(BUILD) bench/run.sh
 
 # ---- sources -------------------------------------------------------------------------------------
 
 C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null || \
-	find include user bpf schedulers tests bench examples -name '*.[ch]')
+	find include user bpf schedulers tests bench examples vmtest -name '*.[ch]')
 SH_FILES = $(shell grep -rIlE '^\#!.*sh$$' .ci tests bench examples vmtest 2>/dev/null)
 
 fmt:
@@ -413,6 +438,7 @@ install-files:
 	$(if $(POLICIES),install -m 644 $(wildcard schedulers/*.bpf.c schedulers/README*) \
 		$(DATADIR)/schedulers)
 	$(if $(wildcard bpf/*.h),install -m 644 $(wildcard bpf/*.h) $(DATADIR)/bpf)
+	$(if $(wildcard docs/policy.md),install -m 644 docs/policy.md $(DATADIR))
 	$(foreach n,1 3 7,$(if $(call man,$(n)),install -d $(MANDIR)/man$(n) && \
 		install -m 644 $(call man,$(n)) $(MANDIR)/man$(n) &&)) :
 	$(if $(COMPLETION),install -d $(COMPDIR) && install -m 644 $(COMPLETION) $(COMPDIR)/taio)

@@ -96,6 +96,92 @@ static void engine_decision(unsigned int count)
 	engine_row("completion accounting", count, bench_percentile(&account, 0), "ns", 10);
 }
 
+static void engine_log(void *arg, const char *line)
+{
+	(void)arg;
+	(void)line;
+}
+
+/* Decisions by the policy's pick hook, @batch steps at a time: what the hook itself takes with the
+ * crossing, and the whole, gathered, answered and taken. */
+static void engine_pick_batch(struct picker *picker, const struct pick_query *query,
+			      const char *what, unsigned int batch, double target)
+{
+	struct bench_series series = { 0 }, hook = { 0 };
+	struct pick_query mine = *query;
+	uint8_t picked[TAIO_ASKS];
+	char name[64];
+	enum {
+		LOOPS = 64 * 500
+	};
+
+	for (unsigned int round = 0; round < 15; round++) {
+		uint64_t start = bench_now_ns();
+
+		for (unsigned int i = 0; i < LOOPS; i += batch) {
+			struct pick_choice choice;
+
+			for (unsigned int k = 0; k < batch; k++)
+				if (pick_gather(picker, query) < 0)
+					bench_die("pick_gather");
+			pick_answer(picker, query->now_ns, picked);
+			for (unsigned int k = 0; k < batch; k++) {
+				mine.picked = picked[k];
+				if (pick_choose(picker, &mine, &choice) ||
+				    choice.why != TAIO_WHY_POLICY)
+					bench_die("pick_choose");
+			}
+		}
+		bench_add(&series, (double)(bench_now_ns() - start) / LOOPS);
+		start = bench_now_ns();
+		for (unsigned int i = 0; i < LOOPS; i += batch) {
+			picker->asked = batch; /* the same questions once more */
+			picker->asked_ns = 1000000;
+			pick_answer(picker, query->now_ns, picked);
+		}
+		bench_add(&hook, (double)(bench_now_ns() - start) / LOOPS);
+	}
+	engine_row(what, batch, bench_percentile(&hook, 0), "ns", target);
+	snprintf(name, sizeof(name), "%s, gathered and taken", what);
+	engine_row(name, batch, bench_percentile(&series, 0), "ns", 0);
+}
+
+/* The policy `deadline` over four candidates, natively or in the kernel. */
+static void engine_pick(bool in_kernel)
+{
+	struct policy_options options = { .name = "deadline",
+					  .engine_flags = TAIO_NO_CONTROL | TAIO_NO_CACHE,
+					  .force_bpf = in_kernel,
+					  .log = engine_log };
+	const char *what = in_kernel ? "pick hook in the kernel" : "pick hook natively";
+	struct pick_candidate candidates[4] = { 0 };
+	struct pick_query query = { .bytes = 65536, .now_ns = bench_now_ns() };
+	struct picker *picker = engine_zero(sizeof(*picker));
+	struct taio_policy *policy;
+	char why[512];
+
+	if (policy_open(&policy, &options, why, sizeof(why))) {
+		fprintf(stderr, "%s: skipped: %s\n", what, why);
+		return;
+	}
+	pick_init(picker, policy_maps(policy));
+	for (uint8_t i = 0; i < 4; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "d%u", i);
+		pick_add_device(picker, i, name, UINT32_MAX);
+		candidates[i].device = i;
+		candidates[i].caps.base_ns = 20000u + i;
+		candidates[i].caps.parallel = 64;
+	}
+	query.context = pick_add_context(picker, 1, "bench", candidates, 4);
+	query.deadline_ns = query.now_ns + 1000000;
+	engine_pick_batch(picker, &query, what, 1, 0);
+	engine_pick_batch(picker, &query, what, 8, 0);
+	engine_pick_batch(picker, &query, what, 64, in_kernel ? 60 : 0);
+	policy_close(policy);
+}
+
 static void engine_pointer(struct taio *engine, size_t bytes)
 {
 	struct bench_series request = { 0 }, copy = { 0 };
@@ -193,6 +279,8 @@ int main(int argc, char **argv)
 		bench_die("taio_open");
 	engine_decision(3);
 	engine_decision(8);
+	engine_pick(false);
+	engine_pick(true);
 	engine_pointer(engine, 64);
 	engine_pointer(engine, 1024);
 	engine_pointer(engine, 4096);

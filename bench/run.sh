@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #
 # Runs the benchmarks one after the other and prints their rows as JSON lines, then as tables.
-# usage: bench/run.sh [--quick] [NAME ...]     NAME: file command engine memory tcp udp ring ...
+# usage: bench/run.sh [--quick] [NAME ...]     NAME: adapt file command engine memory tcp udp ring ...
 # The rows are also kept in $BUILD/bench/rows.jsonl.
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd)

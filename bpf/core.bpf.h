@@ -27,7 +27,9 @@
 #define CORE_VOLATILE(TYPE, LVALUE) (*(volatile TYPE *)&(LVALUE))
 
 static const struct taio_hooks taio_hooks; /* by TAIO_POLICY() */
-#ifndef __bpf__
+#ifdef __bpf__
+static const volatile u32 *const taio_tune_at[TAIO_TUNABLES_MAX]; /* by TAIO_TUNABLES(), or none */
+#else
 static const struct taio_tunable taio_tunables[TAIO_TUNABLES_MAX]; /* by TAIO_TUNABLES(), or none */
 #endif
 
@@ -57,6 +59,7 @@ CORE_MAP(taio_state, TAIO_ROUTES, BPF_F_MMAPABLE)
 CORE_MAP(taio_price, TAIO_CELLS, BPF_F_MMAPABLE)
 CORE_MAP(taio_engine, TAIO_ENGINES, BPF_F_MMAPABLE)
 CORE_MAP(taio_work, 1, BPF_F_MMAPABLE)
+CORE_MAP(taio_batch, 1, BPF_F_MMAPABLE)
 
 #define core_loop(N, CALLBACK, ARG) bpf_loop(N, CALLBACK, ARG, 0)
 #define core_name()                 ((const volatile char *)taio_policy_name)
@@ -67,6 +70,11 @@ u32 taio_generation;                      /* of this object's take-over */
 static __always_inline u32 *core_generation(void)
 {
 	return &taio_generation;
+}
+
+static __always_inline u32 core_tune(u32 index)
+{
+	return taio_tune_at[index] ? *taio_tune_at[index] : 0;
 }
 
 /* A global function is verified by itself, once, whatever it is called with. */
@@ -93,6 +101,7 @@ CORE_MAP(taio_state, state, TAIO_ROUTES)
 CORE_MAP(taio_price, price, TAIO_CELLS)
 CORE_MAP(taio_engine, engine, taio_native->engines)
 CORE_MAP(taio_work, work, 1)
+CORE_MAP(taio_batch, batch, 1)
 
 static const char core_policy_name[16]; /* by TAIO_POLICY() */
 #define core_name() (core_policy_name)
@@ -107,6 +116,11 @@ static __always_inline void core_loop(u32 n, long (*callback)(u32 index, void *a
 static __always_inline u32 *core_generation(void)
 {
 	return &taio_native->generation;
+}
+
+static __always_inline u32 core_tune(u32 index)
+{
+	return taio_native->tune[index];
 }
 
 #define CORE_GLOBAL static
@@ -126,6 +140,18 @@ static __always_inline u32 core_log2(u32 value)
 		}
 	}
 	return log;
+}
+
+/* taio_bucket_of(), for a compiler that cannot count leading zeros. */
+static __always_inline u32 taio_bucket(u32 load)
+{
+	u32 log, bucket;
+
+	if (load < 4)
+		return load;
+	log = core_log2(load);
+	bucket = 2 * log + (load >> (log - 1) & 1);
+	return bucket > TAIO_BUCKETS - 1 ? TAIO_BUCKETS - 1 : bucket;
 }
 
 static __always_inline const u32 *core_words(u32 cell, u32 slot)
@@ -193,6 +219,7 @@ static __always_inline u32 core_route(struct taio_route *route, u32 cell, u32 sl
 		return 1;
 	route->word = state->word;
 	route->scale = &ctx->scale[slot];
+	route->common = ctx->common[slot];
 	route->memo = work->memo;
 	route->cell = cell;
 	route->class = cell & (TAIO_CLASSES - 1);
@@ -212,6 +239,18 @@ static __always_inline void core_mark(struct taio_work *work, u32 cell, u32 slot
 		work->dirty++;
 	}
 	work->slots[cell] |= (u16)slots;
+}
+
+/* What all classes have in common has changed: those that are in use have other prices now. */
+static __always_inline void core_mark_classes(struct taio_work *work, u32 cell, u32 slots)
+{
+	for (u32 class = 0; class < TAIO_CLASSES; class ++) {
+		u32 other = taio_index((cell & ~(TAIO_CLASSES - 1U)) + class, TAIO_CELLS);
+		struct taio_price *price = core_at_taio_price(other);
+
+		if (price && price->version)
+			core_mark(work, other, slots);
+	}
 }
 
 /* ---- learning ------------------------------------------------------------------------------- */
@@ -246,7 +285,9 @@ static __always_inline u32 core_is_sane(struct taio_sample *s, u64 now_ns)
 	if (!ctx || !ctx->key || s->dev >= TAIO_DEVICES ||
 	    ctx->dev[taio_index(s->slot, TAIO_SLOTS)] != s->dev + 1)
 		return 0;
-	if (s->submit_ns > now_ns || s->submit_ns + s->ns > now_ns + CORE_FUTURE_NS)
+	/* also one that began and ended since this tick did */
+	if (s->submit_ns > now_ns + CORE_FUTURE_NS ||
+	    s->submit_ns + s->ns > now_ns + CORE_FUTURE_NS)
 		return 0;
 	if (!s->ns)
 		s->ns = 1;
@@ -352,6 +393,8 @@ CORE_GLOBAL int core_learn(u32 number, u32 at, u64 now_ns)
 	if (core_account(lat, route.dev, &s) && taio_hooks.completed)
 		taio_hooks.completed(&route, &s);
 	core_mark(work, s.cell, 1U << taio_index(s.slot, TAIO_SLOTS));
+	if (taio_hooks.flags & TAIO_POLICY_COMMON)
+		core_mark_classes(work, s.cell, 1U << taio_index(s.slot, TAIO_SLOTS));
 	return 0;
 }
 
@@ -482,7 +525,9 @@ static long core_ask_bucket(u32 bucket, void *arg)
 
 /* Latency: the time and its bad moments. Throughput: the best time per request that the device can
  * reach, as long as it is not filled; then the waiting comes on top. CPU: processor time as
- * measured or published, and a little of the time, or everything would queue at one device. */
+ * measured or published, and a little of the time, or everything would queue at one device. A rank
+ * is no time: for throughput it is as good as for latency, and for CPU it makes the processor time
+ * dearer by an eighth of itself. */
 static long core_write_bucket(u32 bucket, void *arg)
 {
 	struct core_offer *offer = arg;
@@ -504,25 +549,39 @@ static long core_write_bucket(u32 bucket, void *arg)
 	if (bucket > offer->filled && ns > offer->filled_ns)
 		wait_ns = ns - offer->filled_ns;
 	price->cost[0][slot][bucket] = core_limit(ns + ns * offer->tail / 1024);
+	if (taio_hooks.flags & TAIO_POLICY_RANKS) {
+		price->cost[1][slot][bucket] = (u32)ns;
+		price->cost[2][slot][bucket] =
+			core_limit(offer->cpu_ns + offer->cpu_ns * (ns / TAIO_RANK) / 8 + 1);
+		return 0;
+	}
 	price->cost[1][slot][bucket] = core_limit(offer->each_ns + wait_ns + 1);
 	price->cost[2][slot][bucket] = core_limit(offer->cpu_ns + (ns >> 3) + 1);
 	return 0;
 }
 
+/* Processor time: as measured, else the published share of the time. */
+static __always_inline u32 core_cpu_ns(const struct taio_route *route, u32 ns)
+{
+	u32 permille = route->caps->cpu_permille;
+
+	if (route->lat->cpu_ewma_ns)
+		return route->lat->cpu_ewma_ns;
+	if (taio_hooks.flags & TAIO_POLICY_RANKS)
+		ns = taio_published_ns(route, 0);
+	return core_limit((u64)ns * (permille ? permille : 1000) / 1000);
+}
+
 static __always_inline void core_make_prices(struct core_offer *offer)
 {
 	struct taio_work *work = core_at_taio_work(0);
-	u32 permille = offer->route.caps->cpu_permille;
 
 	if (!work)
 		return;
 	offer->each_ns = offer->filled = offer->filled_ns = 0;
 	core_loop(TAIO_BUCKETS, core_ask_bucket, offer);
 	offer->tail = taio_hooks.tail ? taio_hooks.tail(&offer->route) : 0;
-	offer->cpu_ns = offer->route.lat->cpu_ewma_ns;
-	if (!offer->cpu_ns)
-		offer->cpu_ns =
-			core_limit((u64)work->latency[0] * (permille ? permille : 1000) / 1000);
+	offer->cpu_ns = core_cpu_ns(&offer->route, work->latency[0]);
 	core_loop(TAIO_BUCKETS, core_write_bucket, offer);
 }
 
@@ -566,6 +625,9 @@ CORE_GLOBAL u32 core_may_probe(u32 cell, u32 slot, u64 best_ns, u64 now_ns)
 	struct taio_price *price = core_at_taio_price(cell);
 	struct taio_route route;
 
+	/* A hook that looks at neither would have the compiler leave them out, and the verifier of a
+	 * global function wants all arguments. */
+	__asm__ volatile("" : : "r"(best_ns), "r"(now_ns));
 	if (!price || !taio_hooks.probe || core_route(&route, cell, slot, now_ns))
 		return 0;
 	return taio_hooks.probe(&route, core_idle_ns(price, &route), best_ns) ? 1 : 0;
@@ -673,6 +735,8 @@ static long core_reset_context(u32 index, void *arg)
 		return 1;
 	for (u32 s = 0; s < TAIO_SLOTS; s++)
 		ctx->scale[s] = TAIO_SCALE_ONE;
+	for (u32 s = 0; s < TAIO_SLOTS; s++)
+		ctx->common[s][0] = ctx->common[s][1] = 0;
 	if (ctx->key) {
 		for (u32 c = 0; c < TAIO_CLASSES; c++)
 			core_mark(work, index * TAIO_CLASSES + c, ~0U);
@@ -688,7 +752,9 @@ static __always_inline void core_take_over(struct taio_ctl *ctl, u64 now_ns)
 
 	for (u32 i = 0; i < sizeof(ctl->policy); i++)
 		ctl->policy[i] = core_name()[i];
-	ctl->flags = taio_hooks.flags;
+	ctl->flags = taio_hooks.flags | (taio_hooks.pick ? TAIO_POLICY_PICKS : 0);
+	for (u32 i = 0; i < TAIO_TUNABLES_MAX; i++)
+		ctl->tune[i] = core_tune(i);
 	ctl->abi = TAIO_POLICY_ABI;
 	if (ctl->magic)
 		ctl->swaps++;
@@ -702,6 +768,107 @@ static __always_inline void core_take_over(struct taio_ctl *ctl, u64 now_ns)
 	}
 	ctl->repriced += pricing.priced;
 	ctl->last_tick_ns = now_ns;
+}
+
+/* ---- picking -------------------------------------------------------------------------------- */
+
+/* What the engine reckons with where the policy has no price. */
+static __always_inline u64 core_published(const struct taio_choice *choice, u32 slot, u32 load)
+{
+	struct taio_caps *caps = core_at_taio_caps(choice->cell / TAIO_CLASSES * TAIO_SLOTS + slot);
+	u32 parallel;
+	u64 ns;
+
+	if (!caps)
+		return 1;
+	ns = caps->base_ns + choice->ask->bytes * caps->ps_per_byte / 1000;
+	parallel = caps->parallel ? caps->parallel : 1;
+	if (load >= parallel)
+		ns += ns * (load - parallel + 1) / parallel;
+	return core_limit(ns);
+}
+
+/* The least bid wins, the lower slot of equals. The two are one number, of which the verifier knows
+ * nothing, while it would follow each slot that a variable can hold by itself. */
+static long core_bid_slot(u32 slot, void *arg)
+{
+	struct taio_choice *choice = arg;
+	u64 bid;
+
+	slot = taio_index(slot, TAIO_SLOTS);
+	if (!(choice->may >> slot & 1))
+		return 0;
+	bid = taio_hooks.bid(choice, slot);
+	if (bid >= TAIO_BID_MAX)
+		return 0;
+	bid = bid << 4 | slot;
+	if (bid < choice->best)
+		choice->best = bid;
+	return 0;
+}
+
+static __always_inline u32 core_ask(struct taio_choice *choice)
+{
+	u32 answer = taio_hooks.pick(choice);
+
+	if (answer != TAIO_PICK_BID || !taio_hooks.bid)
+		return answer;
+	choice->best = TAIO_NO_BID;
+	core_loop(core_log2(choice->may | 1) + 1, core_bid_slot, choice);
+	return choice->best == TAIO_NO_BID ? TAIO_PICK_PRICE : (u32)choice->best & 15;
+}
+
+/* Decides one request of the batch, and counts it as in flight on its device for those that follow.
+ * Return: 0. */
+CORE_GLOBAL int core_pick(u32 at)
+{
+	struct taio_batch *batch = core_at_taio_batch(0);
+	struct taio_choice choice;
+	struct taio_ctx *ctx;
+	u32 slot, dev;
+
+	if (!batch || !taio_hooks.pick)
+		return 0;
+	choice.batch = batch;
+	choice.ask = &batch->ask[taio_index(at, TAIO_ASKS)];
+	choice.cell = taio_index(CORE_VOLATILE(u16, choice.ask->cell), TAIO_CELLS);
+	choice.may = CORE_VOLATILE(u16, choice.ask->may);
+	for (u32 i = 0; i < 4; i++)
+		choice.memo[i] = 0;
+	choice.best = TAIO_NO_BID;
+	choice.price = core_at_taio_price(choice.cell);
+	choice.ctx = ctx = core_at_taio_ctx(choice.cell / TAIO_CLASSES);
+	if (!choice.price || !ctx)
+		return 0;
+	choice.ask->slot = (u8)core_ask(&choice);
+	/* Through memory, so that the verifier does not look at each slot by itself. */
+	slot = CORE_VOLATILE(u8, choice.ask->slot);
+	if (slot >= TAIO_SLOTS || !(choice.may >> slot & 1))
+		return 0;
+	dev = CORE_VOLATILE(u8, ctx->dev[taio_index(slot, TAIO_SLOTS)]);
+	if (dev && dev <= TAIO_DEVICES) {
+		dev = taio_index(dev - 1, TAIO_DEVICES);
+		batch->bucket[dev] = (u8)taio_bucket(++batch->load[dev]);
+	}
+	return 0;
+}
+
+static long core_pick_next(u32 index, void *arg)
+{
+	(void)arg;
+	return core_pick(index);
+}
+
+static __always_inline void core_pick_batch(struct taio_batch *batch)
+{
+	u32 count = CORE_VOLATILE(u32, batch->count);
+
+	if (batch->owner != *core_generation()) {
+		for (u32 i = 0; i < 16; i++)
+			batch->own[i] = 0;
+		batch->owner = *core_generation();
+	}
+	core_loop(count < TAIO_ASKS ? count : TAIO_ASKS, core_pick_next, 0);
 }
 
 #ifdef __bpf__

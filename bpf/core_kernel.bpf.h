@@ -8,6 +8,8 @@
  *	taio_tick   learns and prices at once, and wakes the timer if it sleeps; for engines.
  *	            Return: samples taken; -EBUSY: a tick runs just now, which does as well;
  *	            -ESTALE: another object took the maps over.
+ *	taio_pick   lets the pick hook answer what stands in taio_batch; for the one engine that
+ *	            the maps belong to. Return: answers; -ENOSYS: there is no such hook; -ESTALE.
  *	taio_stop   ends the timer and says in taio_ctl that nobody prices any more.
  *
  * Timer and programs may meet, on one CPU even, so none waits: who comes second leaves.
@@ -17,6 +19,7 @@
 
 #define CORE_EBUSY  16
 #define CORE_EINVAL 22
+#define CORE_ENOSYS 38
 #define CORE_ESTALE 116
 
 #define CORE_CLOCK_MONOTONIC 1
@@ -154,6 +157,23 @@ int taio_tick(void *context)
 	if (!ctl->armed)
 		core_arm(ctl, timer);
 	return (int)taken;
+}
+
+SEC("syscall")
+int taio_pick(void *context)
+{
+	struct taio_batch *batch = core_at_taio_batch(0);
+	struct taio_ctl *ctl = core_at_taio_ctl(0);
+
+	(void)context;
+	if (!batch || !ctl)
+		return -CORE_EINVAL;
+	if (!taio_hooks.pick)
+		return -CORE_ENOSYS;
+	if (ctl->generation != taio_generation)
+		return -CORE_ESTALE;
+	core_pick_batch(batch);
+	return (int)(batch->count & 127);
 }
 
 SEC("syscall")

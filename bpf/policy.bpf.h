@@ -29,6 +29,13 @@
 
 #include "taio_policy.h"
 
+/* of taio.h, which is not for the kernel */
+enum taio_policy_goal {
+	TAIO_LATENCY,
+	TAIO_THROUGHPUT,
+	TAIO_CPU
+};
+
 typedef __u8 u8;
 typedef __u16 u16;
 typedef __u32 u32;
@@ -41,10 +48,23 @@ struct taio_route {
 	struct taio_dev *dev;         /* the device; dev->state[8] is the policy's */
 	u32 *word;                    /* word[TAIO_STATE_WORDS]: the policy's state of the route */
 	u32 *scale;                   /* taio_ctx.scale of this candidate: see there */
-	u32 *memo;                    /* memo[4]: from one bucket to the next in price() */
-	u64 bytes;                    /* typical size of the class */
+	u64 *common; /* common[2]: the policy's state of the candidate in all classes */
+	u32 *memo;   /* memo[4]: from one bucket to the next in price() */
+	u64 bytes;   /* typical size of the class */
 	u64 now_ns;
 	u32 cell, class, slot;
+};
+
+/* A request that a pick hook decides: see there. */
+struct taio_choice {
+	struct taio_ask *ask; /* what is asked */
+	struct taio_batch *batch;
+	const struct taio_price *price; /* of its cell */
+	const struct taio_ctx *ctx;     /* of its context */
+	u64 best;                       /* the core's */
+	u64 memo[4];                    /* from pick() to the bids, and from bid to bid */
+	u32 cell;
+	u32 may; /* mask of slots that may run it */
 };
 
 /* What a policy consists of; all but price() may be left out. */
@@ -65,6 +85,18 @@ struct taio_hooks {
 	/* May an idle device that is dearer than the best be tried? Both as they are now, ns.
 	 * Return: 0 or 1. The engine still limits how often. */
 	u32 (*probe)(struct taio_route *route, u64 own_ns, u64 best_ns);
+	/* Decides request by request, for policies that go by more than size and load: deadline,
+	 * priority, tag, goal, what is left of the request, chance. It is asked for steps that move
+	 * bytes and take more than some microseconds, in batches where that crosses into the
+	 * kernel; everything else goes by price(). It reads prices (taio_offer()), loads
+	 * (taio_load()) and the request, keeps what it needs in batch->own[16], and has no route:
+	 * no word[], no common[]. An answer that may not run is refused and counted.
+	 * Return: one slot of choice->may; TAIO_PICK_BID: the one with the least bid();
+	 * TAIO_PICK_PRICE: the cheapest, as if not asked. */
+	u32 (*pick)(struct taio_choice *choice);
+	/* The bid of a slot of choice->may, asked in ascending order. Return: below TAIO_BID_MAX;
+	 * TAIO_NO_BID: not this one. */
+	u64 (*bid)(struct taio_choice *choice, u32 slot);
 };
 
 #ifdef __bpf__
@@ -91,6 +123,8 @@ static __always_inline u32 taio_index(u32 value, u32 size)
  * and tune(name) is the value. In the object it is a `const volatile` in .rodata that a loader may
  * set before load; natively it lives beside the maps.
  */
+#define TAIO_SCALE_MAX 65536 /* of taio_rescale() */
+
 #define TAIO_TUNABLE_ROW(NAME, INITIAL, MIN, MAX, UNIT, TEXT) \
 	{ #NAME, UNIT, TEXT, INITIAL, MIN, MAX, 0 },
 #ifdef __bpf__
@@ -98,8 +132,11 @@ static __always_inline u32 taio_index(u32 value, u32 size)
 #define TAIO_TUNABLES(LIST)                                                           \
 	LIST(TAIO_TUNABLE_VALUE)                                                      \
 	const volatile struct taio_tunable taio_tunables[TAIO_TUNABLES_MAX] = { LIST( \
-		TAIO_TUNABLE_ROW) };
-#define tune(NAME) (NAME)
+		TAIO_TUNABLE_ROW) };                                                  \
+	static const volatile u32 *const taio_tune_at[TAIO_TUNABLES_MAX] = { LIST(    \
+		TAIO_TUNABLE_AT) };
+#define TAIO_TUNABLE_AT(NAME, INITIAL, MIN, MAX, UNIT, TEXT) &NAME,
+#define tune(NAME)                                           (NAME)
 #else
 #define TAIO_TUNABLE_INDEX(NAME, INITIAL, MIN, MAX, UNIT, TEXT) taio_tune_##NAME,
 #define TAIO_TUNABLES(LIST)                                                         \
@@ -111,6 +148,27 @@ static __always_inline u32 taio_index(u32 value, u32 size)
 		TAIO_TUNABLE_ROW) };
 #define tune(NAME) (taio_native->tune[taio_tune_##NAME])
 #endif
+
+static __always_inline u32 taio_limit(u64 cost)
+{
+	return cost > TAIO_COST_MAX ? TAIO_COST_MAX : cost == 0 ? 1 : (u32)cost;
+}
+
+/* What the driver publishes as a price at a load: service time, waited for in turn.
+ * Return: 0: it publishes nothing. */
+static __always_inline u32 taio_published_ns(const struct taio_route *route, u32 load)
+{
+	u64 own = route->caps->base_ns + route->bytes * route->caps->ps_per_byte / 1000;
+	u32 parallel = route->caps->parallel;
+
+	if (own > TAIO_COST_MAX / 2)
+		own = TAIO_COST_MAX / 2;
+	if (!parallel)
+		parallel = 1;
+	if (load >= parallel)
+		own += own * (load - parallel + 1) / parallel;
+	return own ? taio_limit(own) : 0;
+}
 
 #include "core.bpf.h"
 
@@ -134,25 +192,112 @@ static __always_inline void taio_follow(u32 *value, u32 sample, u32 weight)
 		*value -= (*value - sample) / weight;
 }
 
-static __always_inline u32 taio_limit(u64 cost)
+/* What another class of the candidate says about this one: its value, grown or shrunk as the
+ * published figures of the two classes do, or a little by distance when nothing is published. */
+static __always_inline u32 taio_convert(const struct taio_route *route, u32 class, u64 value)
 {
-	return cost > TAIO_COST_MAX ? TAIO_COST_MAX : cost == 0 ? 1 : (u32)cost;
+	u64 base = route->caps->base_ns, each = route->caps->ps_per_byte;
+	u64 here = base + taio_class_bytes(route->class) * each / 1000;
+	u64 there = base + taio_class_bytes(class) * each / 1000;
+	u32 up = route->class - class, down = class - route->class;
+
+	if (there && here <= TAIO_COST_MAX)
+		return taio_limit(value * here / there);
+	return taio_limit(class < route->class ? value + value * up / 4
+					       : value - value * down / (down + 8));
 }
 
-/* What the driver publishes as a price at a load: service time, waited for in turn.
- * Return: 0: it publishes nothing. */
-static __always_inline u32 taio_published_ns(const struct taio_route *route, u32 load)
+/*
+ * How a candidate runs just now against its prices (*route->scale). @ns was measured where
+ * @expected was charged at scale 1 (0: nothing known). The scale follows, fast when they differ by
+ * two for the second time in a row: once is an outlier, which must not make dearer what was not
+ * measured. It is never less than @least. Uses route->common[0].
+ * Return: what the request would have taken at normal speed: that is what may be learnt.
+ */
+static __always_inline u32 taio_rescale(struct taio_route *route, u32 ns, u64 expected, u32 least)
 {
-	u64 own = route->caps->base_ns + route->bytes * route->caps->ps_per_byte / 1000;
-	u32 parallel = route->caps->parallel;
+	u32 scale = *route->scale, r, far;
+	u64 ratio;
 
-	if (own > TAIO_COST_MAX / 2)
-		own = TAIO_COST_MAX / 2;
-	if (!parallel)
-		parallel = 1;
-	if (load >= parallel)
-		own += own * (load - parallel + 1) / parallel;
-	return own ? taio_limit(own) : 0;
+	if (scale < least || scale > TAIO_SCALE_MAX)
+		scale = TAIO_SCALE_ONE;
+	if (expected) {
+		ratio = (u64)ns * TAIO_SCALE_ONE / expected;
+		r = ratio > 4 * scale ? 4 * scale : ratio < scale / 4 ? scale / 4 : (u32)ratio;
+		far = r > 2 * scale ? 1 : r < scale / 2 ? 2 : 0;
+		if (!far || route->common[0] == far)
+			taio_follow(&scale, r, far ? 4 : 16);
+		route->common[0] = far;
+		/* Only their product is measured, so scale and what is learnt could drift apart
+		 * for ever. */
+		taio_follow(&scale, TAIO_SCALE_ONE, 64);
+		scale = scale < least ? least : scale > TAIO_SCALE_MAX ? TAIO_SCALE_MAX : scale;
+	}
+	*route->scale = scale;
+	return taio_limit((u64)ns * TAIO_SCALE_ONE / scale);
+}
+
+/* For probe(): the candidate is not dearer than @times the best and was quiet for @every times what
+ * it costs itself. */
+static __always_inline u32 taio_is_quiet(const struct taio_route *route, u64 own_ns, u64 best_ns,
+					 u32 times, u32 every)
+{
+	u64 last_ns = route->lat->last_ns;
+
+	return own_ns <= times * best_ns &&
+	       (last_ns > route->now_ns || route->now_ns - last_ns > every * own_ns);
+}
+
+/* ---- for the pick hook ---------------------------------------------------------------------- */
+
+/* Number of the device behind a slot, for batch->load[] and the like; TAIO_DEVICES: none. */
+static __always_inline u32 taio_device(const struct taio_choice *choice, u32 slot)
+{
+	u32 dev = CORE_VOLATILE(u8, choice->ctx->dev[taio_index(slot, TAIO_SLOTS)]);
+
+	return dev && dev <= TAIO_DEVICES ? dev - 1 : TAIO_DEVICES;
+}
+
+/* Requests in flight on the device of a slot, those that the batch put there included. */
+static __always_inline u32 taio_load(const struct taio_choice *choice, u32 slot)
+{
+	u32 dev = taio_device(choice, slot);
+
+	return dev < TAIO_DEVICES ? choice->batch->load[taio_index(dev, TAIO_DEVICES)] : ~0U;
+}
+
+/* What the request costs on a slot of choice->may now, by the prices of a goal (enum
+ * taio_policy_goal), as the engine would reckon. Return: 0: that slot is none. */
+static __always_inline u64 taio_offer(const struct taio_choice *choice, u32 slot, u32 goal)
+{
+	u32 dev = taio_device(choice, slot), bucket, scale;
+	u64 cost;
+
+	slot = taio_index(slot, TAIO_SLOTS);
+	if (!(choice->may >> slot & 1) || dev >= TAIO_DEVICES)
+		return 0;
+	dev = taio_index(dev, TAIO_DEVICES);
+	bucket = taio_index(choice->batch->bucket[dev], TAIO_BUCKETS);
+	cost = choice->price->cost[goal < TAIO_GOALS ? goal : 0][slot][bucket];
+	scale = goal == TAIO_CPU ? 0 : CORE_VOLATILE(u32, choice->ctx->scale[slot]);
+	if (!cost)
+		cost = core_published(choice, slot, choice->batch->load[dev]);
+	else
+		cost = cost * (scale ? scale : TAIO_SCALE_ONE) / TAIO_SCALE_ONE;
+	cost = taio_aged(cost, choice->batch->age_ns[dev]);
+	return cost ? cost : 1;
+}
+
+/* A number by chance, the same natively and in the kernel. */
+static __always_inline u32 taio_random(const struct taio_choice *choice)
+{
+	u32 x = choice->batch->random;
+
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	choice->batch->random = x;
+	return x;
 }
 
 #endif /* TAIO_POLICY_BPF_H */

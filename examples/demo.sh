@@ -343,6 +343,8 @@ grep -o '^[a-z]*\|{"step":"[^}]*' events | awk '
 				why = "the only one"
 			else if (reason[key "|retry"])
 				why = "another one failed"
+			else if (reason[key "|another core"])
+				why = "another core was free"
 			put(part[1], part[2], part[3], runs[key], bytes[key], ns[key], why)
 		}
 		for (step in rest) {

@@ -158,13 +158,15 @@ TAIO_API int taio_endpoint_parse(const char *text, int is_destination,
 
 /** flags of struct taio_engine_options */
 enum taio_engine_flag {
-	TAIO_NO_URING = 1 << 0,   /**< never open an io_uring */
-	TAIO_NO_WORKERS = 1 << 1, /**< never start a thread */
-	TAIO_NO_BPF = 1 << 2,     /**< never use BPF, not even a machine-wide policy */
-	TAIO_NO_CACHE = 1 << 3,   /**< neither read nor write the learnt speeds on disk */
-	TAIO_NO_CONTROL = 1 << 4, /**< no control socket: `taio policy swap` cannot reach it */
-	TAIO_MAY_BLOCK = 1 << 5,  /**< only total time matters: calls may block the thread */
-	TAIO_BUSY_POLL = 1 << 6   /**< taio_get_events() polls, it never sleeps */
+	TAIO_NO_URING = 1 << 0,    /**< never open an io_uring */
+	TAIO_NO_WORKERS = 1 << 1,  /**< never start a thread */
+	TAIO_NO_BPF = 1 << 2,      /**< never use BPF, not even a machine-wide policy */
+	TAIO_NO_CACHE = 1 << 3,    /**< neither read nor write the learnt speeds on disk */
+	TAIO_NO_CONTROL = 1 << 4,  /**< no control socket: `taio policy swap` cannot reach it */
+	TAIO_MAY_BLOCK = 1 << 5,   /**< only total time matters: calls may block the thread */
+	TAIO_BUSY_POLL = 1 << 6,   /**< taio_get_events() polls, it never sleeps */
+	TAIO_NO_WATCHDOG = 1 << 7, /**< a policy stays, however bad its prices are */
+	TAIO_HEDGE = 1 << 8        /**< a step that is late may run on a second device, too */
 };
 
 /** Options of taio_open(). Zero everything, set size, then what is wanted; 0 means default. */
@@ -334,6 +336,9 @@ enum taio_why {
 	TAIO_WHY_FULL,        /**< its queue is full */
 	TAIO_WHY_UNFIT,       /**< cannot do this pair, size, alignment or file system */
 	TAIO_WHY_UNAVAILABLE, /**< not on this machine or not permitted */
+	TAIO_WHY_SPREAD,      /**< taken beside the others: another core had nothing to do */
+	TAIO_WHY_POLICY,      /**< the policy picked it for this very request */
+	TAIO_WHY_DETOUR,      /**< left out: a thread, and nobody else wants this one */
 	TAIO_WHY_COUNT
 };
 
@@ -526,11 +531,17 @@ struct taio_policy_info {
 	uint64_t samples;   /**< completions that it learnt from */
 	uint64_t fallbacks; /**< times the engine went back to the built-in policy */
 	char reason[128];   /**< why it is not the one asked for; else empty */
+	uint32_t watched;   /**< 1: a watchdog compares it with the built-in policy */
+	uint32_t strikes;   /**< bad quarters of a second in a row; four are the end of it */
+	uint32_t
+		regret_percent; /**< cost of its choices, 100: as the built-in policy's; 0: no say */
+	uint32_t canary_permille; /**< share of the requests of a policy on trial; 0: none */
+	char canary[16];          /**< the policy on trial */
 };
 
 /**
  * Changes the policy, requests in flight or not; what was learnt stays.
- * @policy: a name ("tab", "jsq", "static") or the path of an object.
+ * @policy: a name ("tab", "jsq", ...: `taio policy list`) or the path of an object.
  * Return: 0; -ENOENT: no such name or file; -EPERM: BPF is not permitted (a name then runs
  * natively, a path cannot); -EBADMSG: refused (wrong ABI, map sizes, verifier): taio_refusal() has
  * the sentence and the running policy stays.
@@ -539,6 +550,41 @@ TAIO_API int taio_policy_swap(struct taio *engine, const char *policy);
 
 /** As taio_policy_swap(), and always loads the BPF object of a name: no native twin. */
 TAIO_API int taio_policy_load(struct taio *engine, const char *policy);
+
+/**
+ * Puts a policy on trial: it learns from all completions and decides for a share of the requests.
+ * When the time is over the better of both stays (no worse in mean and slowest 1 %, size class by
+ * size class); the log has the reason.
+ * @policy: as for taio_policy_swap().
+ * @permille: share in thousandths, 1..500.
+ * @ns: for how long; 0: a minute.
+ * Return: 0; -EBUSY: one is on trial already; -EINVAL: no such share; or as taio_policy_swap().
+ */
+TAIO_API int taio_policy_canary(struct taio *engine, const char *policy, unsigned int permille,
+				uint64_t ns);
+
+/**
+ * Ends a trial now: the policy on trial becomes the policy (@promote not 0), or goes.
+ * Return: 0; -ENOENT: none is on trial.
+ */
+TAIO_API int taio_policy_decide(struct taio *engine, int promote);
+
+/** One size class of a trial. [0]: the running policy, [1]: the one on trial. */
+struct taio_policy_comparison {
+	uint64_t bytes;       /**< smallest request of the class */
+	uint64_t requests[2]; /**< that ended well */
+	uint64_t mean_ns[2];
+	uint64_t p99_ns[2]; /**< slowest 1 %, within a fifth; 0: no requests */
+};
+
+/**
+ * How the policy on trial does, or did: one element for each size class that has requests.
+ * @rows: room for @max elements of @size bytes each (sizeof(struct taio_policy_comparison)); at
+ * most 16 are needed.
+ * Return: elements written; -EINVAL: @size is too small; -ENOENT: there was no trial.
+ */
+TAIO_API int taio_policy_compare(struct taio *engine, struct taio_policy_comparison *rows,
+				 size_t size, unsigned int max);
 
 /** @size: sizeof(struct taio_policy_info). Return: 0; -EINVAL: @size is too small. */
 TAIO_API int taio_policy_show(struct taio *engine, struct taio_policy_info *ret_info, size_t size);

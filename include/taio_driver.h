@@ -47,8 +47,8 @@ enum taio_kind {
 	TAIO_KIND_NONE = 0,
 	TAIO_KIND_MEM,    /* one contiguous piece of memory: ptr */
 	TAIO_KIND_FILE,   /* regular file or block device: fd and offset */
-	TAIO_KIND_STREAM, /* stream socket, non-blocking */
-	TAIO_KIND_DGRAM,  /* connected datagram socket, non-blocking */
+	TAIO_KIND_STREAM, /* stream socket */
+	TAIO_KIND_DGRAM,  /* connected datagram socket */
 	TAIO_KIND_PIPE,   /* pipe, terminal, character device: read and write without a position */
 	TAIO_KIND_NULL,   /* sink */
 	TAIO_KIND_ZERO,   /* source of zeros */
@@ -71,11 +71,12 @@ enum taio_fs {
 
 /** flags of struct taio_end */
 enum taio_end_flag {
-	TAIO_END_OWNED = 1 << 0,   /* opened by the engine: a driver may change its file flags */
-	TAIO_END_LOCAL = 1 << 1,   /* a socket whose peer is on this machine */
-	TAIO_END_COLD = 1 << 2,    /* a file range (or memory) that is probably not in the cache */
-	TAIO_END_APPEND = 1 << 3,  /* O_APPEND: positions are ignored by the kernel */
-	TAIO_END_STREAMED = 1 << 4 /* a file read or written at its own position: offset unused */
+	TAIO_END_OWNED = 1 << 0,    /* opened by the engine: a driver may change its file flags */
+	TAIO_END_LOCAL = 1 << 1,    /* a socket whose peer is on this machine */
+	TAIO_END_COLD = 1 << 2,     /* a file range (or memory) that is probably not in the cache */
+	TAIO_END_APPEND = 1 << 3,   /* O_APPEND: positions are ignored by the kernel */
+	TAIO_END_STREAMED = 1 << 4, /* a file read or written at its own position: offset unused */
+	TAIO_END_NONBLOCK = 1 << 5  /* engine's: a regular file that was opened with O_NONBLOCK */
 };
 
 /** One end of a step. */
@@ -121,7 +122,8 @@ enum taio_file_state {
 	TAIO_FILE_TO_EXISTED = 1 << 0, /* there is an old destination */
 	TAIO_FILE_TEMP = 1 << 1,       /* to_fd is a temporary that must be published or dropped */
 	TAIO_FILE_DONE = 1 << 2,       /* TAIO_OP_FILE did everything, nothing is open any more */
-	TAIO_FILE_PUBLISHED = 1 << 3
+	TAIO_FILE_PUBLISHED = 1 << 3,
+	TAIO_FILE_FROM_NONBLOCK = 1 << 4 /* from_fd is a regular file and still O_NONBLOCK */
 };
 
 /** A peer, shared by the control steps of a request. */
@@ -170,13 +172,15 @@ struct taio_step {
 	uint8_t reserved[6];
 	uint64_t cpu_ns; /* processor time, if the driver measured it; 0: unknown */
 
-	uint64_t start_ns;     /* engine's: submission */
-	uint64_t predicted_ns; /* engine's */
-	uint64_t position;     /* engine's: first byte of the step within its request */
-	int32_t first_error;   /* engine's: why the device before this one failed */
-	uint8_t in_flight;     /* engine's: a device has it */
-	uint8_t reserved2[3];
-	struct taio_step *next;           /* whoever owns the step */
+	uint64_t start_ns;      /* engine's: submission */
+	uint64_t predicted_ns;  /* engine's */
+	uint64_t position;      /* engine's: first byte of the step within its request */
+	int32_t first_error;    /* engine's: why the device before this one failed */
+	uint8_t in_flight;      /* engine's: a device has it */
+	uint8_t hedge;          /* engine's: enum hedge_mark, or place in the table of pairs */
+	uint8_t bounded;        /* engine's: it counts against the admission limit of its device */
+	uint8_t picked;         /* engine's: what the policy's pick hook said */
+	struct taio_step *next; /* whoever owns the step */
 	uint64_t priv[TAIO_STEP_PRIVATE]; /* the driver's, while it has the step */
 };
 
@@ -266,7 +270,8 @@ struct taio_driver {
 	 * step filled in, at each decision: a few ns, no system call. NULL: yes. */
 	int (*fits)(struct taio_device *dev, const struct taio_step *step);
 	/* Does a whole step and returns step->result. May sleep if caps say BLOCKING, yet never
-	 * for a peer: sockets and pipes are non-blocking, -EAGAIN with wait_fd set. Thread-safe
+	 * for a peer: pipes are non-blocking, sockets are asked with MSG_DONTWAIT (or see
+	 * TAIO_DRIVER_NONBLOCK); -EAGAIN with wait_fd set. Thread-safe
 	 * if flags say TAIO_DRIVER_WORKER. */
 	int64_t (*run)(struct taio_device *dev, struct taio_step *step);
 	/* Asynchronous drivers: start a step; collect finished ones (at most max, returns how
@@ -283,8 +288,10 @@ struct taio_driver {
 };
 
 enum taio_driver_flag {
-	TAIO_DRIVER_WORKER = 1 << 0, /* run() is thread-safe: the engine also offers NAME@worker */
-	TAIO_DRIVER_CONTROL = 1 << 1 /* serves control steps, not offered for pins */
+	TAIO_DRIVER_WORKER = 1 << 0,  /* run() is thread-safe: the engine also offers NAME@worker */
+	TAIO_DRIVER_CONTROL = 1 << 1, /* serves control steps, not offered for pins */
+	TAIO_DRIVER_NONBLOCK =
+		1 << 2 /* its calls know no MSG_DONTWAIT: sockets must be O_NONBLOCK */
 };
 
 #endif /* TAIO_DRIVER_H */

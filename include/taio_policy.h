@@ -22,19 +22,21 @@
 #include <linux/types.h>
 #endif
 
-#define TAIO_POLICY_ABI 1
+#define TAIO_POLICY_ABI 2
 
-#define TAIO_CONTEXTS 32 /* route contexts */
-#define TAIO_CLASSES  16 /* size classes of a context */
-#define TAIO_CELLS    (TAIO_CONTEXTS * TAIO_CLASSES)
-#define TAIO_SLOTS    16 /* candidates of a context */
-#define TAIO_ROUTES   (TAIO_CELLS * TAIO_SLOTS)
-#define TAIO_DEVICES  64
-#define TAIO_BUCKETS  16   /* levels of load */
-#define TAIO_GOALS    3    /* latency, throughput, CPU: enum taio_goal of taio.h */
-#define TAIO_ENGINES  64   /* engines that share machine-wide maps */
-#define TAIO_RING     1024 /* samples of an engine on their way to the core */
-#define TAIO_HIST     32   /* log2 buckets of a latency histogram: 2^i .. 2^(i+1) ns */
+#define TAIO_CONTEXTS     32 /* route contexts */
+#define TAIO_CLASSES      16 /* size classes of a context */
+#define TAIO_CELLS        (TAIO_CONTEXTS * TAIO_CLASSES)
+#define TAIO_SLOTS        16 /* candidates of a context */
+#define TAIO_ROUTES       (TAIO_CELLS * TAIO_SLOTS)
+#define TAIO_DEVICES      64
+#define TAIO_BUCKETS      16   /* levels of load */
+#define TAIO_GOALS        3    /* latency, throughput, CPU: enum taio_goal of taio.h */
+#define TAIO_ENGINES      64   /* engines that share machine-wide maps */
+#define TAIO_RING         1024 /* samples of an engine on their way to the core */
+#define TAIO_HIST         32   /* log2 buckets of a latency histogram: 2^i .. 2^(i+1) ns */
+#define TAIO_TUNABLES_MAX 16   /* of a policy at most */
+#define TAIO_ASKS         64   /* requests of a batch that a pick hook decides */
 
 #define TAIO_SCALE_ONE 1024 /* taio_ctx.scale of a candidate at its normal speed */
 #define TAIO_COST_MAX  0xfffffffeU
@@ -87,6 +89,9 @@ struct taio_ctx {
 	 * each context and not for each device, since one device name may stand on a slow disk
 	 * here and on memory there. */
 	__u32 scale[TAIO_SLOTS];
+	/* The policy's own for the candidate in all size classes (taio_route.common), zeroed when
+	 * another policy takes over. */
+	__u64 common[TAIO_SLOTS][2];
 };
 
 /* Map taio_caps[TAIO_CONTEXTS * TAIO_SLOTS]: what the driver of a candidate publishes. */
@@ -182,6 +187,8 @@ struct taio_engine {
 	__u32 tail;       /* samples consumed, by the core */
 	__u64 dropped;    /* samples that found no room */
 	__u64 decisions, probes, retries, hedges;
+	__u32 watch_strikes; /* bad windows in a row, as the engine's watchdog sees the policy */
+	__u32 watch_regret;  /* cost of its choices in % of what the built-in policy's would */
 	__u16 in_flight[TAIO_DEVICES]; /* by index in taio_dev */
 	struct taio_sample ring[TAIO_RING];
 };
@@ -199,12 +206,63 @@ struct taio_ctl {
 	__u32 tick_ns;    /* period; 0: 1 ms */
 	__u64 last_tick_ns;
 	__u64 ticks, samples, repriced, swaps;
-	__u64 refused; /* samples that were refused */
+	__u64 refused;                 /* samples that were refused */
+	__u32 tune[TAIO_TUNABLES_MAX]; /* of the running policy, in the order of its table */
 };
 #define TAIO_CTL_MAGIC 0x7461696fU /* "taio" */
 
 enum taio_policy_flag {
-	TAIO_POLICY_RANKS = 1 /* prices only rank devices, they predict no time */
+	TAIO_POLICY_RANKS = 1,  /* prices only rank devices (in units of TAIO_RANK), they predict no
+				* time */
+	TAIO_POLICY_TURNS = 2,  /* the engine takes turns among equally cheap candidates */
+	TAIO_POLICY_COMMON = 4, /* a completion changes the prices of all size classes */
+	TAIO_POLICY_PICKS = 8   /* by core: there is a pick hook */
+};
+#define TAIO_RANK (1U << 20) /* so large that the engine's noise terms do not reorder ranks */
+
+/* The age term: what a price is worth when the device owes a completion for @age_ns. Learners that
+ * are fed by completions alone cannot see a stall. */
+static inline __u64 taio_aged(__u64 cost, __u64 age_ns)
+{
+	if (age_ns <= 2 * cost)
+		return cost;
+	return age_ns > 64 * cost ? 4 * age_ns : cost + age_ns;
+}
+
+/* A step that moves bytes and waits for its device. */
+struct taio_ask {
+	__u64 deadline_ns; /* of its request, CLOCK_MONOTONIC; 0: none */
+	__u64 bytes;       /* of the step */
+	__u64 rest;        /* bytes of its request behind the step */
+	__u16 cell;
+	__u16 may; /* mask of slots that may run it */
+	__u16 tag; /* as given with the request: taio_options.tag */
+	__u8 goal, priority;
+	__u8 slot; /* answer: one of may, or TAIO_PICK_PRICE: the cheapest */
+	__u8 reserved[7];
+};
+#define TAIO_PICK_PRICE 255
+#define TAIO_PICK_BID   254 /* within a policy only: see bpf/policy.bpf.h */
+#define TAIO_BID_MAX    (1ULL << 58)
+#define TAIO_NO_BID     ~0ULL
+
+/* Map taio_batch[1]: what an engine asks the pick hook, and its answers. One for each engine, never
+ * shared: under a machine-wide policy engines ask the native twin. */
+struct taio_batch {
+	__u64 now_ns;
+	__u32 count;  /* of ask[], in use */
+	__u32 random; /* state of taio_random(), not 0 */
+	__u64 batches, asked;
+	__u64 picked;               /* answers that named a device that was then taken */
+	__u64 by_price;             /* answers that left it to the prices */
+	__u64 refused;              /* answers that named what may not run: prices decided */
+	__u32 own[16];              /* the policy's own, zeroed when another policy takes over */
+	__u32 owner;                /* generation of the policy whose own[] it is */
+	__u32 load[TAIO_DEVICES];   /* in flight, by index in taio_dev; grows with each answer */
+	__u8 bucket[TAIO_DEVICES];  /* taio_bucket_of() that */
+	__u32 age_ns[TAIO_DEVICES]; /* how long it owes a completion, saturating; 0: nothing owed */
+	__u32 reserved;
+	struct taio_ask ask[TAIO_ASKS];
 };
 
 /* Map taio_work[1]: the core's own between ticks. */
@@ -229,6 +287,4 @@ struct taio_tunable {
 	__u32 initial, min, max;
 	__u32 reserved;
 };
-#define TAIO_TUNABLES_MAX 16 /* of a policy at most */
-
 #endif /* TAIO_POLICY_H */

@@ -20,6 +20,7 @@ struct taio_native_maps {
 	struct taio_price *price;      /* TAIO_CELLS */
 	struct taio_engine *engine;    /* engines */
 	struct taio_work *work;        /* 1 */
+	struct taio_batch *batch;      /* 1; only for pick() */
 	__u32 engines;                 /* elements of engine[] */
 	__u32 generation;              /* of the take-over by the twin that runs here */
 	__u32 tune[TAIO_TUNABLES_MAX]; /* values of its tunables, in the order of the table */
@@ -37,6 +38,9 @@ struct taio_native_policy {
 	/* Learns from the samples that wait and makes the prices that changed.
 	 * Return: samples taken; -ESTALE: another policy took the maps over. */
 	int (*tick)(struct taio_native_maps *maps, __u64 now_ns);
+	/* Answers what stands in the batch. Needs ctx, caps, price, batch and tune only.
+	 * Return: answers; -ENOSYS: the policy has no pick hook. */
+	int (*pick)(struct taio_native_maps *maps);
 };
 
 #endif /* TAIO_POLICY_NATIVE_H */

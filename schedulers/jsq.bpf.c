@@ -9,8 +9,8 @@
 static u64 jsq_price(struct taio_route *route, u32 bucket)
 {
 	(void)route;
-	/* A rank, not a time; so large that the engine's noise terms do not reorder them. */
-	return (u64)(taio_bucket_load(bucket) + 1) << 20;
+	return (u64)(taio_bucket_load(bucket) + 1) * TAIO_RANK;
 }
 
-TAIO_POLICY(jsq, "fewest requests in flight", .price = jsq_price, .flags = TAIO_POLICY_RANKS)
+TAIO_POLICY(jsq, "fewest requests in flight", .price = jsq_price,
+	    .flags = TAIO_POLICY_RANKS | TAIO_POLICY_TURNS)

@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/lib.sh
 
 public='taio.h taio_driver.h taio_policy.h taio_policy_native.h'
-shared='drivers/drivers.h drivers/fileops.h drivers/netops.h drivers/ring.h'
+shared='drivers/drivers.h drivers/fileops.h drivers/netops.h drivers/ring.h drivers/fault.h'
 rules="
 include:  -
 taio_policy.h: bpf/bpf_types.h

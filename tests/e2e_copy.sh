@@ -123,7 +123,7 @@ is "no such source: exit 1, with both names, step and cause" \
 	failed 1 'taio: copy: nothing -> b: ' 'No such file or directory'
 is "... and the old destination is intact" test "$(cat b)" = old
 copy hello hello
-is "a file onto itself" failed 1 hello
+is "a file onto itself" failed 1 'hello -> hello' 'onto itself'
 ln hello hard
 copy hello hard
 is "a file onto its hard link" failed 1 hard
@@ -151,7 +151,16 @@ is "zero: as destination is refused" failed 1 zero:10
 copy null: b
 is "null: as source is refused" failed 1 null:
 copy hello 127.0.0.1:99999:tcp
-is "a port that is none" failed 1 99999
+is "a port that is none: named, and what one looks like" failed 1 99999 65535
+copy hello 127.0.0.1:80:sctp
+is "a protocol that taio does not know" failed 1 sctp 'tcp and udp'
+copy zero:many b
+is "a size that is none" failed 1 zero:many 'zero:10M'
+ln -s nothing dangling
+copy -r dangling dangling
+is "a link onto itself" failed 1 'dangling' 'onto itself'
+is "... and it is intact" test "$(readlink dangling)" = nothing
+rm -f dangling
 copy hello 127.0.0.1:1:tcp
 is "a peer that refuses" failed 1 'Connection refused'
 copy hello dir/hello/x

@@ -121,6 +121,45 @@ stop one "$one"
 is "no request failed and no byte was wrong: $last" clean
 is "the engine counted its changes" test -z "${last##* swaps 122 *}"
 
+# ---- on trial ------------------------------------------------------------------------------------
+start trial -n
+trial=$pid
+policy swap jsq --canary 20% --for 1s --engine "$trial"
+is "swap --canary tries a policy" ended 0
+is "it says who gets how much" says "jsq gets 20.0 % of the requests for 1 s"
+is "and prints the comparison when the time is over" says "jsq was on trial, with 20.0 % of the requests beside tab: " FROM MEAN P99
+policy swap static --canary 60% --engine "$trial"
+is "more than half is no trial" ended 2
+policy load static --canary 5%
+is "a trial is begun by swap alone" ended 2
+policy swap static --canary x --engine "$trial"
+is "nor is what is no share" ended 2
+policy swap tab
+"$taio" policy swap static --canary 5% --for 60s --engine "$trial" > try.out 2> try.err &
+asker=$!
+children+=("$asker")
+on_trial() { policy show; says "5.0 % on trial: static"; }
+is "show tells of it" until_true on_trial
+policy swap jsq --canary 5% --engine "$trial"
+is "a second one is refused" complains "'static' is on trial already: promote or abandon it first"
+policy compare --engine "$trial"
+is "compare prints how it does" says "static is on trial, with 5.0 % of the requests beside tab: "
+policy compare --json --engine "$trial"
+is "compare --json is JSON" python3 -c 'import json
+e, = json.load(open(".out"))["engines"]
+assert e["runs"] and e["permille"] == 50 and [s["policy"] for s in e["sides"]] == ["tab", "static"]
+a, b = (sum(c["requests"] for c in s["classes"]) for s in e["sides"])
+assert b and 10 * b < a, (a, b)'
+policy promote --engine "$trial"
+is "promote makes it the policy" says "static runs natively" "promoted: as was asked for"
+kill "$asker" 2>/dev/null
+policy show --json
+is "show agrees" runs "$trial" static native
+policy abandon
+is "without a trial there is nothing to abandon" complains "no policy is on trial"
+stop trial "$trial"
+is "no request failed: $last" clean
+
 if [ -n "$kernel" ]; then
 	# ---- in the kernel -----------------------------------------------------------------------
 	start two
@@ -152,6 +191,14 @@ if [ -n "$kernel" ]; then
 	policy check tab
 	is "check tells name, hooks and tunables" says "policy 'tab'" completed tail_percent
 	is "check tells how much the verifier looked at" says verified
+	policy swap "$objects/jsq.bpf.o" --canary 20% --for 1s --engine "$two"
+	is "an object is tried, too" says "jsq gets 20.0 % of the requests for 1 s" "jsq was on trial" FROM
+	policy load "$bad/zero_price.bpf.o" --engine "$two"
+	is "a policy without prices loads" says "zero_price runs in the kernel"
+	replaced() { policy show --json; runs "$two" tab native; }
+	is "the watchdog replaces it" until_true replaced
+	is "and show says why" says "it makes no prices: "
+	is "as the log does" grep -q "policy 'zero_price' is replaced by the built-in 'tab': it makes no prices: " two.err
 	stop two "$two"
 	is "no request failed: $last" clean
 	stop three "$three"

@@ -37,6 +37,7 @@ static inline void rig_open(struct rig *rig, const char *policy, uint32_t engine
 	maps->price = calloc(TAIO_CELLS, sizeof(*maps->price));
 	maps->engine = calloc(engines, sizeof(*maps->engine));
 	maps->work = calloc(1, sizeof(*maps->work));
+	maps->batch = calloc(1, sizeof(*maps->batch));
 	maps->engines = engines;
 	for (uint32_t e = 0; e < engines; e++) {
 		maps->engine[e].pid = 1000 + e;
@@ -60,6 +61,7 @@ static inline void rig_close(struct rig *rig)
 	free(maps->price);
 	free(maps->engine);
 	free(maps->work);
+	free(maps->batch);
 }
 
 static inline void rig_tune(struct rig *rig, const char *name, uint32_t value)

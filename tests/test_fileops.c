@@ -68,12 +68,13 @@ Test(fileops, small_file_is_done_in_one_step_and_large_one_is_left_open)
 	cr_assert(rig.record.from_fd == -1 && rig.record.to_fd == -1);
 	rig_begin(&rig, rig_path(&rig, "large"), rig_path(&rig, "to"), 0);
 	cr_assert_eq(taio_driver_file.run(&rig.file, &step), 0);
-	cr_assert_eq(rig.record.state, TAIO_FILE_TEMP | TAIO_FILE_TO_EXISTED);
+	cr_assert_eq(rig.record.state,
+		     TAIO_FILE_TEMP | TAIO_FILE_TO_EXISTED | TAIO_FILE_FROM_NONBLOCK);
 	cr_assert(rig.record.from_fd >= 0 && rig.record.to_fd >= 0);
 	cr_assert_eq(rig.record.size, LARGE);
 	cr_assert_eq(rig.record.from_kind, TAIO_KIND_FILE);
 	cr_assert_eq(rig.record.to_kind, TAIO_KIND_FILE);
-	cr_assert_eq(fcntl(rig.record.from_fd, F_GETFL) & O_NONBLOCK, 0);
+	cr_assert(fcntl(rig.record.from_fd, F_GETFL) & O_NONBLOCK, "as its state says");
 	cr_assert_eq(rig.record.from_fs,
 		     fileops_fs_of(rig.record.from_fd, rig.record.from_stat.dev));
 	fileops_abort(&rig.record);
@@ -459,6 +460,56 @@ Test(fileops, long_names_get_a_temporary_that_fits)
 		cr_assert(rig_is(&rig, to, SMALL, 1));
 	}
 	cr_assert_eq(rig_count(&rig), 3);
+	rig_close(&rig);
+}
+
+/* A named temporary of "from" beside "to", which is there. */
+static void begin_named(struct rig *rig)
+{
+	rig_begin(rig, rig_path(rig, "from"), rig_path(rig, "to"), 0);
+	rig_must(rig_open_side(rig, 0, 0) == 0);
+	rig_must(fileops_look_to(&rig->record) == 0);
+	rig_must(fileops_make_temp(&rig->record, FILEOPS_TEMP_NAMED) == 0);
+}
+
+Test(fileops, what_a_killed_copy_left_is_removed_by_the_next_one)
+{
+	struct rig rig;
+	pid_t pid;
+
+	rig_open(&rig);
+	rig_make(&rig, "from", SMALL, 1, 0644);
+	rig_make(&rig, "to", 10, 9, 0644);
+	pid = fork();
+	if (pid == 0) {
+		begin_named(&rig);
+		kill(getpid(), SIGKILL);
+	}
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	cr_assert_eq(rig_count(&rig), 3);
+	cr_assert_eq(rig_copy(&rig, RIG_STEPS, "from", "to", 0), SMALL);
+	cr_assert(rig_is(&rig, "to", SMALL, 1));
+	cr_assert_eq(rig_count(&rig), 2);
+	rig_close(&rig);
+}
+
+Test(fileops, the_temporary_of_a_living_copy_is_left_alone)
+{
+	struct taio_file living;
+	struct rig rig;
+
+	rig_open(&rig);
+	rig_make(&rig, "from", SMALL, 1, 0644);
+	rig_make(&rig, "to", 10, 9, 0644);
+	begin_named(&rig);
+	living = rig.record;
+	cr_assert_eq(rig_copy(&rig, RIG_STEPS, "from", "to", 0), SMALL);
+	cr_assert(rig_exists(&rig, living.temp_name));
+	living.to_path = rig_path(&rig, "to");
+	cr_assert_eq(fileops_publish(&living), 0); /* of nothing yet */
+	cr_assert(rig_is(&rig, "to", 0, 1));
+	fileops_abort(&living);
+	cr_assert_eq(rig_count(&rig), 2);
 	rig_close(&rig);
 }
 

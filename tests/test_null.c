@@ -90,6 +90,14 @@ static void tcp_pair(int fd[2])
 	close(listener);
 }
 
+/* The loopback is not always done when send(2) returns. */
+static void until_ready(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	cr_assert_eq(poll(&p, 1, 20000), 1);
+}
+
 /* Sends @total bytes into fd[1] and checks that the sink takes them all from fd[0], says when it
  * has to wait, and says 0 when the sender has closed. */
 static void check_stream(uint8_t kind, int fd[2], size_t total, size_t piece)
@@ -204,7 +212,7 @@ Test(null, takes_no_more_of_a_stream_than_was_asked)
 
 	tcp_pair(fd);
 	cr_assert_eq(send(fd[1], data, 100, 0), 100);
-	usleep(20000);
+	until_ready(fd[0], POLLIN);
 	step = null_step(TAIO_KIND_STREAM, fd[0], 0, 60);
 	cr_assert_eq(null_run(&step), 60);
 	cr_assert_eq(recv(fd[0], rest, sizeof(rest), MSG_DONTWAIT), 40);
@@ -241,7 +249,7 @@ Test(null, a_reset_of_the_peer_is_an_error_and_not_an_end)
 	tcp_pair(fd);
 	cr_assert_eq(setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
 	close(fd[1]);
-	usleep(20000);
+	until_ready(fd[0], POLLERR);
 	step = null_step(TAIO_KIND_STREAM, fd[0], 0, 100);
 	cr_assert_eq(null_run(&step), -ECONNRESET);
 	cr_assert_eq(step.failed_side, 1);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 
 #include "policy/bpf_sys.h"
+#include "policy/native.h"
 #include "policy_world.h"
 
 static void setup(void)
@@ -62,6 +63,54 @@ BPF_TEST(the_timer_learns_and_prices_by_itself)
 	cr_expect(ticks(5));
 	cr_expect_eq(lat()->count, 1);
 	cr_expect_gt(price(), 0);
+}
+
+/* What `taio policy load NAME key=value` does. */
+BPF_TEST(each_policy_of_the_library_loads_with_each_of_its_tunables)
+{
+	char text[128];
+
+	for (unsigned int p = 0; native_at(p); p++) {
+		const struct taio_native_policy *twin = native_at(p);
+		const struct taio_tunable *t = twin->tunables;
+
+		swap_to(twin->name, 1);
+		cr_expect_str_eq(policy_maps(policy)->ctl->policy, twin->name);
+		cr_expect_eq(info().where, TAIO_POLICY_BPF);
+		for (unsigned int i = 0; i < TAIO_TUNABLES_MAX && t[i].name[0]; i++) {
+			snprintf(text, sizeof(text), "%s %s=%u", twin->name, t[i].name, t[i].max);
+			swap_to(text, 1);
+			cr_expect_eq(policy_maps(policy)->ctl->tune[i], t[i].max, "%s", text);
+			snprintf(text, sizeof(text), "%s %s=%llu", twin->name, t[i].name,
+				 t[i].max + 1ULL);
+			cr_expect_eq(policy_swap(policy, text, 1, why, sizeof(why)), -EINVAL, "%s",
+				     text);
+		}
+	}
+}
+
+/* ---- the pick hook ---- */
+
+BPF_TEST(a_pick_hook_in_the_kernel_answers_and_another_policy_has_none)
+{
+	const struct taio_maps *maps = policy_maps(policy);
+	struct taio_batch *batch = maps->batch;
+
+	cr_assert_not_null(batch);
+	cr_expect_eq(maps->pick(maps->pick_arg), -ENOSYS, "tab has one");
+	cr_expect_not(maps->ctl->flags & TAIO_POLICY_PICKS);
+	push(9000); /* there is a context */
+	swap_to("p2c", 1);
+	maps = policy_maps(policy);
+	cr_expect_eq(maps->batch, batch, "the maps changed");
+	cr_expect(maps->ctl->flags & TAIO_POLICY_PICKS);
+	batch->random = 1;
+	batch->count = 2;
+	batch->ask[0] = batch->ask[1] = (struct taio_ask){ .cell = TAIO_CLASSES, .may = 3 };
+	cr_expect_eq(maps->pick(maps->pick_arg), 2);
+	cr_expect_lt(batch->ask[0].slot, 2);
+	batch->count = ~0U; /* no more than there are, whatever it says */
+	cr_expect_geq(maps->pick(maps->pick_arg), 0);
 }
 
 static int sleeps_within(unsigned int ms)
@@ -197,8 +246,8 @@ static void expect_refusal(const char *file, int err, const char *sentence)
 BPF_TEST(an_object_of_another_abi_is_refused)
 {
 	expect_refusal("bad_policies/wrong_abi.bpf.o", -EBADMSG,
-		       "wrong_abi.bpf.o: refused: policy 'wrong_abi' was built for ABI 2, this "
-		       "engine is ABI 1: rebuild it against include/taio_policy.h");
+		       "wrong_abi.bpf.o: refused: policy 'wrong_abi' was built for ABI 999, this "
+		       "engine is ABI 2: rebuild it against include/taio_policy.h");
 }
 
 BPF_TEST(an_object_with_maps_of_another_size_is_refused)
@@ -351,6 +400,8 @@ BPF_TEST(an_engine_goes_on_with_an_object_that_bpftool_put_onto_its_maps)
 	if (system("PATH=$PATH:/usr/sbin; command -v bpftool > /dev/null"))
 		cr_skip("bpftool is not installed");
 	push(9000);
+	/* looking for bpftool may have taken so long that the timer sleeps */
+	policy_tick(policy, policy_now_ns(), 0);
 	cr_assert(drained(1000));
 	cr_assert_eq(own_maps(map_id), OBJECT_MAPS);
 	cr_assert_eq(put_by_bpftool(map_id, built("../schedulers/jsq.bpf.o")), 0);

@@ -3,6 +3,7 @@
  * test_policy_equal.c: a policy is one source with two targets, and both must decide alike. The
  * object in the kernel and the native twin get the same contexts, capabilities and samples, wild
  * ones among them, and after each tick every price, latency, scale and state must be the same.
+ * Then a pick hook answers the same batches, over wild prices, in both places.
  * Prints the seed, how many prices were compared and how they were spread: without a spread
  * equality proves little. TAIO_SEED=N repeats a run, TAIO_ROUNDS=N makes it longer.
  */
@@ -13,7 +14,7 @@
 #include "policy_rig.h"
 #include "policy_world.h"
 
-#define ROUNDS  120
+#define ROUNDS  40
 #define SAMPLES 96 /* of a round */
 #define WANTED  1000000
 
@@ -26,6 +27,7 @@ struct pair {
 	struct taio_state *state;
 	uint64_t random;
 	uint64_t prices, cheapest[TAIO_SLOTS], by_log2[33];
+	uint64_t answers, answered[TAIO_SLOTS + 1]; /* by slot; the last: by price */
 };
 
 static uint64_t draw(struct pair *p)
@@ -84,6 +86,7 @@ static void pair_open(struct pair *p, const char *name, const struct policy_requ
 	cr_assert_eq(policy_request_tune(request, name, p->rig.twin->tunables, p->rig.maps.tune,
 					 why, sizeof(why)),
 		     0, "%s", why);
+	memcpy(p->rig.maps.ctl->tune, p->rig.maps.tune, sizeof(p->rig.maps.tune));
 	snprintf(object, sizeof(object), "../schedulers/%s.bpf.o", name);
 	snprintf(path, sizeof(path), "%s", built(object));
 	cr_assert_eq(object_load(&p->object, path, request, NULL, 1, why, sizeof(why)), 0, "%s",
@@ -219,6 +222,8 @@ static void compare(struct pair *p, uint64_t round)
 		     "states differ, round %lu", round);
 	cr_assert_eq(native->ctl->samples, p->maps.ctl->samples);
 	cr_assert_eq(native->ctl->refused, p->maps.ctl->refused);
+	cr_assert_eq(memcmp(native->ctl->tune, p->maps.ctl->tune, sizeof(native->ctl->tune)), 0);
+	cr_assert_eq(native->ctl->flags, p->maps.ctl->flags);
 }
 
 static void one_round(struct pair *p, uint64_t round)
@@ -242,7 +247,7 @@ static void one_round(struct pair *p, uint64_t round)
 	compare(p, round);
 }
 
-static void report(const struct pair *p, const char *name, uint64_t seed)
+static void report(const struct pair *p, const char *name, uint64_t seed, int spread)
 {
 	unsigned int widths = 0, slots = 0;
 
@@ -257,10 +262,111 @@ static void report(const struct pair *p, const char *name, uint64_t seed)
 	       (unsigned long)p->by_log2[21], (unsigned long)p->by_log2[32], slots,
 	       (unsigned long)p->rig.maps.ctl->refused);
 	fflush(stdout);
-	if (p->rig.maps.ctl->flags & TAIO_POLICY_RANKS)
+	if (p->rig.maps.ctl->flags & TAIO_POLICY_RANKS || !spread)
 		return;
 	cr_expect_geq(slots, 4, "no spread");
 	cr_expect_geq(widths, 15, "no spread");
+}
+
+/* ---- the pick hook ---- */
+
+static struct taio_ask draw_ask(struct pair *p)
+{
+	uint32_t cell = draw(p) % TAIO_CELLS;
+	struct taio_ask ask = { .cell = (uint16_t)cell,
+				.may = (uint16_t)draw(p),
+				.tag = (uint16_t)draw(p),
+				.goal = (uint8_t)(draw(p) % 16 ? draw(p) % TAIO_GOALS : draw(p)),
+				.priority = (uint8_t)draw(p),
+				.slot = TAIO_PICK_PRICE };
+
+	if (draw(p) % 64 == 0)
+		ask.cell = (uint16_t)draw(p);
+	ask.bytes = draw(p) % 4 ? taio_class_bytes(cell % TAIO_CLASSES)
+				: (uint64_t)draw_wild(p) << (draw(p) & 31);
+	ask.rest = draw(p) % 2 ? 0 : (uint64_t)draw_wild(p) << (draw(p) & 31);
+	switch (draw(p) % 4) {
+	case 0: /* without a deadline, or one that is over, or in some ns, or ever */
+		ask.deadline_ns = draw(p) % 2 ? 0 : ~0ULL;
+		break;
+	case 1:
+		ask.deadline_ns = p->rig.now_ns - draw(p) % 1000;
+		break;
+	default:
+		ask.deadline_ns = p->rig.now_ns + draw_wild(p);
+	}
+	return ask;
+}
+
+/* Prices, loads and scales that no policy would make: they may stand there all the same. */
+static void draw_world(struct pair *p, struct taio_batch *batch)
+{
+	for (unsigned int i = 0; i < TAIO_ASKS; i++) {
+		uint32_t cell = batch->ask[i].cell % TAIO_CELLS, slot = draw(p) % TAIO_SLOTS;
+		uint32_t goal = draw(p) % TAIO_GOALS, bucket = draw(p) % TAIO_BUCKETS;
+		uint32_t context = cell / TAIO_CLASSES;
+		struct taio_price *kernel = (struct taio_price *)&p->maps.price[cell];
+		uint32_t cost = draw_wild(p), scale = draw(p) % 4 ? TAIO_SCALE_ONE : draw_wild(p);
+
+		p->rig.maps.price[cell].cost[goal][slot][bucket] = cost;
+		kernel->cost[goal][slot][bucket] = cost;
+		p->rig.maps.ctx[context].scale[slot] = p->maps.ctx[context].scale[slot] = scale;
+	}
+	for (unsigned int d = 0; d < TAIO_DEVICES; d++) {
+		batch->load[d] = draw(p) % 4 ? draw(p) % 40 : draw_wild(p);
+		batch->bucket[d] =
+			(uint8_t)(draw(p) % 16 ? taio_bucket_of(batch->load[d]) : draw(p));
+		batch->age_ns[d] = draw(p) % 4 ? 0 : draw_wild(p);
+	}
+}
+
+static void pick_alike(struct pair *p, uint64_t round)
+{
+	struct taio_batch *native = p->rig.maps.batch, *kernel = p->maps.batch;
+	int rc;
+
+	native->now_ns = p->rig.now_ns;
+	native->count = TAIO_ASKS;
+	native->random = (uint32_t)draw(p) | 1;
+	for (unsigned int i = 0; i < TAIO_ASKS; i++)
+		native->ask[i] = draw_ask(p);
+	draw_world(p, native);
+	*kernel = *native;
+	rc = bpf_sys_run(p->object.prog[OBJECT_PICK]);
+	cr_assert_eq(rc, TAIO_ASKS, "taio_pick: %d", rc);
+	cr_assert_eq(p->rig.twin->pick(&p->rig.maps), TAIO_ASKS);
+	for (unsigned int i = 0; i < TAIO_ASKS; i++) {
+		uint8_t slot = native->ask[i].slot;
+
+		cr_assert_eq(slot, kernel->ask[i].slot,
+			     "batch %lu, request %u: native %u, kernel %u", round, i, slot,
+			     kernel->ask[i].slot);
+		cr_assert(slot == TAIO_PICK_PRICE ||
+				  (slot < TAIO_SLOTS && (native->ask[i].may >> slot & 1)),
+			  "batch %lu, request %u: %u may not run it", round, i, slot);
+		p->answered[slot < TAIO_SLOTS ? slot : TAIO_SLOTS]++;
+	}
+	cr_assert_eq(memcmp(native, kernel, sizeof(*native)), 0, "batch %lu differs", round);
+	p->answers += TAIO_ASKS;
+}
+
+static void picks_alike(struct pair *p, const char *name)
+{
+	unsigned int slots = 0;
+
+	if (!(p->rig.maps.ctl->flags & TAIO_POLICY_PICKS))
+		return;
+	p->rig.maps.batch->owner = 0;
+	for (uint64_t i = 0; p->answers < WANTED; i++)
+		pick_alike(p, i);
+	for (unsigned int s = 0; s < TAIO_SLOTS; s++)
+		slots += p->answered[s] > 0;
+	printf("%s: %lu answers alike, slots 0 to 15:", name, (unsigned long)p->answers);
+	for (unsigned int s = 0; s < TAIO_SLOTS; s++)
+		printf(" %lu", (unsigned long)p->answered[s]);
+	printf(", by price %lu\n", (unsigned long)p->answered[TAIO_SLOTS]);
+	fflush(stdout);
+	cr_expect_eq(slots, TAIO_SLOTS, "no spread");
 }
 
 static void hold_alike(const char *name, const struct policy_request *request)
@@ -275,7 +381,8 @@ static void hold_alike(const char *name, const struct policy_request *request)
 	for (uint64_t i = 0; i < rounds || p.prices < WANTED; i++)
 		one_round(&p, i);
 	cr_expect_geq(p.prices, WANTED);
-	report(&p, name, seed);
+	report(&p, name, seed, !request); /* extreme tunables may leave none */
+	picks_alike(&p, name);
 	pair_close(&p);
 }
 

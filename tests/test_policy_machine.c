@@ -185,9 +185,11 @@ static int nobody_is_kept_out(void)
 	    !cannot_write("taio_lat", sizeof(struct taio_lat)) ||
 	    !cannot_write("taio_ctl", sizeof(struct taio_ctl)) ||
 	    !cannot_write("taio_state", sizeof(struct taio_state)) ||
-	    !cannot_write("taio_work", sizeof(struct taio_work)))
+	    !cannot_write("taio_work", sizeof(struct taio_work)) ||
+	    !cannot_write("taio_batch", sizeof(struct taio_batch)))
 		return 1;
 	if (bpf_sys_get(MACHINE_DIRECTORY "/taio_start") >= 0 ||
+	    bpf_sys_get(MACHINE_DIRECTORY "/taio_pick") >= 0 ||
 	    bpf_sys_get(MACHINE_DIRECTORY "/taio_stop") >= 0)
 		return 2;
 	if (admin_machine_install("jsq", say, why, sizeof(why)) != -EPERM)
@@ -201,6 +203,55 @@ MACHINE_TEST(an_unprivileged_process_can_neither_write_prices_nor_change_the_pol
 {
 	cr_expect_eq(apart(nobody_is_kept_out), 0);
 	cr_expect(cannot_write("taio_price", sizeof(struct taio_price)), "not even root");
+}
+
+static int picked_slot(uint64_t in_ns)
+{
+	const struct taio_maps *maps = policy_maps(policy);
+	struct taio_batch *batch = maps->batch;
+
+	batch->now_ns = policy_now_ns();
+	batch->count = 1;
+	batch->ask[0] = (struct taio_ask){ .cell = TAIO_CLASSES,
+					   .may = 3,
+					   .goal = TAIO_GOAL_CPU,
+					   .deadline_ns = batch->now_ns + in_ns };
+	return maps->pick(maps->pick_arg) < 0 ? -1 : batch->ask[0].slot;
+}
+
+static int nobody_picks(void)
+{
+	const struct taio_maps *maps;
+	struct taio_policy *first;
+
+	become_nobody();
+	if (open_policy(NULL, 0) || info().where != TAIO_POLICY_MACHINE)
+		return 1;
+	first = policy;
+	if (open_policy(NULL, 0) || policy_maps(first)->batch == policy_maps(policy)->batch)
+		return 2; /* shared */
+	maps = policy_maps(policy);
+	if (!(maps->ctl->flags & TAIO_POLICY_PICKS) || maps->pick_crosses)
+		return 3;
+	push(9000); /* makes context and first candidate */
+	maps->dev[1].hash = 2;
+	maps->ctx[1].dev[1] = 2;
+	maps->caps[TAIO_SLOTS] = (struct taio_caps){ .base_ns = 1000 };
+	maps->caps[TAIO_SLOTS + 1] = (struct taio_caps){ .base_ns = 900 };
+	/* Without prices the published times stand for them. */
+	if (picked_slot(10000) != 1)
+		return 4;
+	if (maps->ctl->tune[5] != 50)
+		return 5;
+	policy_close(policy);
+	policy_close(first);
+	return 0;
+}
+
+MACHINE_TEST(an_unprivileged_process_asks_the_native_twin_of_a_policy_that_picks)
+{
+	cr_assert_eq(install("deadline margin_percent=50"), 0);
+	cr_expect_eq(apart(nobody_picks), 0);
 }
 
 /* Eight users at the same time, each with samples of its own. */

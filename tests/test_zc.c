@@ -289,7 +289,7 @@ Test(zc, peer_that_resets_is_an_error_of_the_destination, .timeout = 30)
 	inet_pair(fd, SOCK_STREAM, 0);
 	setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	close(fd[1]);
-	usleep(10000);
+	cr_assert_eq(poll(&(struct pollfd){ .fd = fd[0] }, 1, 20000), 1); /* POLLERR, POLLHUP */
 	step = step_copy(end_memory(data), end_fd(TAIO_KIND_STREAM, fd[0]), MIB);
 	cr_assert_lt(rig_run(&rig, RING_ZC, &step), 0);
 	cr_assert(step.result == -ECONNRESET || step.result == -EPIPE);

@@ -60,7 +60,7 @@ static int api_check_options(const struct taio_engine_options *o)
 	if (o->size != sizeof(*o))
 		return -EINVAL;
 	if (o->requests > API_REQUESTS_MAX || o->workers > WORKERS_MAX || o->reserved ||
-	    o->flags >= TAIO_BUSY_POLL << 1)
+	    o->flags >= TAIO_HEDGE << 1)
 		return -EINVAL;
 	return 0;
 }

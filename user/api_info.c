@@ -210,7 +210,7 @@ static int api_policy(struct taio *e, const char *policy, int force_bpf)
 		return -EINVAL;
 	rc = policy_swap(e->policy, policy, force_bpf, e->refusal, sizeof(e->refusal));
 	if (rc == 0)
-		pick_rebind(e->picker);
+		engine_policy_changed(e);
 	return rc;
 }
 
@@ -222,6 +222,45 @@ int taio_policy_swap(struct taio *e, const char *policy)
 int taio_policy_load(struct taio *e, const char *policy)
 {
 	return api_policy(e, policy, 1);
+}
+
+int taio_policy_canary(struct taio *e, const char *policy, unsigned int permille, uint64_t ns)
+{
+	struct policy_share share = { .permille = permille, .ns = ns };
+
+	if (!policy || !*policy)
+		return -EINVAL;
+	return policy_canary(e->policy, policy, &share, e->refusal, sizeof(e->refusal));
+}
+
+int taio_policy_decide(struct taio *e, int promote)
+{
+	int rc = policy_decide(e->policy, promote, e->refusal, sizeof(e->refusal));
+
+	if (rc == 0)
+		engine_policy_changed(e);
+	return rc;
+}
+
+int taio_policy_compare(struct taio *e, struct taio_policy_comparison *rows, size_t size,
+			unsigned int max)
+{
+	struct taio_policy_comparison row[TAIO_CLASSES];
+	struct policy_comparison whole;
+	unsigned int count;
+
+	if (size < sizeof(row[0]) || (max && !rows))
+		return -EINVAL;
+	count = policy_compare(e->policy, &whole, row, max < TAIO_CLASSES ? max : TAIO_CLASSES);
+	if (!whole.permille)
+		return -ENOENT;
+	for (unsigned int i = 0; i < count; i++) {
+		struct taio_policy_comparison *to = (void *)((char *)rows + i * size);
+
+		memset(to, 0, size);
+		*to = row[i];
+	}
+	return (int)count;
 }
 
 int taio_policy_show(struct taio *e, struct taio_policy_info *ret_info, size_t size)

@@ -35,7 +35,7 @@ _taio_copy()
 		return
 		;;
 	--policy)
-		mapfile -t COMPREPLY < <(compgen -W 'tab jsq static' -- "$cur"
+		mapfile -t COMPREPLY < <(compgen -W 'tab deadline lect class peak hst jsq p2c rr static' -- "$cur"
 			compgen -f -X '!*.bpf.o' -- "$cur")
 		return
 		;;
@@ -65,21 +65,22 @@ _taio_policy()
 
 	case $prev in
 	policy)
-		mapfile -t COMPREPLY < <(compgen -W 'list show swap load check install uninstall --help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'list show swap compare promote abandon load check new install uninstall --help' -- "$cur")
 		;;
 	load | check)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -X '!*.o' -- "$cur"; compgen -d -- "$cur")
 		;;
 	swap | install)
-		mapfile -t COMPREPLY < <(compgen -W 'tab jsq static' -- "$cur"
+		mapfile -t COMPREPLY < <(compgen -W 'tab deadline lect class peak hst jsq p2c rr static' -- "$cur"
 			compgen -f -X '!*.bpf.o' -- "$cur")
 		;;
+	new | --canary | --for) ;;
 	--engine)
 		mapfile -t COMPREPLY < <(compgen -W "$(ps -eo pid=)" -- "$cur")
 		;;
 	*)
-		mapfile -t COMPREPLY < <(compgen -W '--engine --json --help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W '--engine --canary --for --json --help' -- "$cur")
 		;;
 	esac
 }

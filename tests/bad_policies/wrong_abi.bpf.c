@@ -3,7 +3,7 @@
 #include "policy.bpf.h"
 
 #undef TAIO_POLICY_ABI
-#define TAIO_POLICY_ABI 2
+#define TAIO_POLICY_ABI 999
 
 static u64 wrong_price(struct taio_route *route, u32 bucket)
 {

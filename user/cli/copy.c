@@ -71,7 +71,7 @@ static int copy_recursive(struct copy *copy, const char *source, const char *to)
 	}
 	error = copy_link(copy, source, to);
 	if (error)
-		copy_failed(copy, source, to, error, NULL);
+		copy_failed(copy, source, to, error, copy_link_cause(error));
 	return 0;
 }
 
@@ -100,6 +100,23 @@ static int copy_named(struct copy *copy, const char *source)
 	return copy_request(copy, &from, &copy->target, source, args->target, NULL);
 }
 
+/* Why a text is no endpoint, where strerror() does not say enough. */
+static const char *copy_no_endpoint(const char *text, int error, const char *not_here)
+{
+	switch (error) {
+	case -EOPNOTSUPP:
+		return not_here;
+	case -EPROTONOSUPPORT:
+		return "taio knows the protocols tcp and udp";
+	case -EINVAL:
+		return strncmp(text, "zero:", 5) == 0
+			       ? "zero:SIZE wants a size, as in zero:10M"
+			       : "no address: HOST:PORT:tcp, and the port is 0 to 65535";
+	default:
+		return NULL;
+	}
+}
+
 static int copy_source(struct copy *copy, const char *source)
 {
 	const struct copy_args *args = copy->args;
@@ -108,7 +125,7 @@ static int copy_source(struct copy *copy, const char *source)
 
 	if (error) {
 		copy_failed(copy, source, NULL, error,
-			    error == -EOPNOTSUPP ? "this can be no source" : NULL);
+			    copy_no_endpoint(source, error, "this can be no source"));
 		return 0;
 	}
 	if (from.type == TAIO_EP_PATH)
@@ -203,7 +220,7 @@ static int copy_target(struct copy *copy)
 
 	if (error) {
 		copy_failed(copy, args->target, NULL, error,
-			    error == -EOPNOTSUPP ? "this can be no destination" : NULL);
+			    copy_no_endpoint(args->target, error, "this can be no destination"));
 		return CLI_FAILED;
 	}
 	if (copy->target.type == TAIO_EP_PATH && stat(args->target, &st) == 0)

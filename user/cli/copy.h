@@ -119,6 +119,7 @@ void copy_jobs_close(struct copy *copy);
 int copy_tree(struct copy *copy, const char *from, const char *to);
 /* A symbolic link becomes a link at @to. Return: 0 or negative errno. */
 int copy_link(struct copy *copy, const char *from, const char *to);
+const char *copy_link_cause(int error); /* NULL: strerror() says it */
 /* One thing less is pending below; ends the directory, and those above, with the last. */
 void copy_dir_put(struct copy *copy, struct copy_dir *dir, int failed);
 

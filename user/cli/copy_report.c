@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* a name of PATH_MAX bytes with some of them quoted; longer ones are cut */
@@ -104,14 +105,28 @@ void copy_failed(struct copy *copy, const char *from, const char *to, int error,
 		report_json(copy, from, to, NULL, NULL, error, cause);
 }
 
-static const char *report_cause(const struct taio_event *event, char *text, size_t size)
+static int report_is_itself(const char *from, const char *to)
 {
-	taio_event_text(event, text, size);
-	if (event->result == -EISDIR && event->step == TAIO_STEP_OPEN_FROM) {
-		size_t used = strlen(text);
+	struct stat a, b;
 
-		snprintf(text + used, size - used, " (-r copies directories)");
-	}
+	return stat(from, &a) == 0 && stat(to, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+static const char *report_cause(const struct copy_job *job, const struct taio_event *event,
+				char *text, size_t size)
+{
+	const char *more = "";
+	size_t used;
+
+	taio_event_text(event, text, size);
+	if (event->result == -EISDIR && event->step == TAIO_STEP_OPEN_FROM)
+		more = " (-r copies directories)";
+	else if (event->result == -EINVAL && event->step == TAIO_STEP_OPEN_TO &&
+		 report_is_itself(job->from, job->to))
+		more = " (a file is not copied onto itself)";
+	used = strlen(text);
+	snprintf(text + used, size - used, "%s", more);
 	return text;
 }
 
@@ -148,7 +163,7 @@ void copy_report_event(struct copy *copy, const struct copy_job *job,
 	char text[256];
 
 	if (event->result < 0)
-		cause = report_cause(event, text, sizeof(text));
+		cause = report_cause(job, event, text, sizeof(text));
 	if (cause == NULL) {
 		if (copy->args->verbose)
 			report_verbose(copy, job, event);

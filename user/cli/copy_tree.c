@@ -176,6 +176,11 @@ int copy_link(struct copy *copy, const char *from, const char *to)
 	return error;
 }
 
+const char *copy_link_cause(int error)
+{
+	return error == -EINVAL ? "a link is not copied onto itself" : NULL;
+}
+
 /* ---- the walk ------------------------------------------------------------------------------- */
 
 /* Is @to (or, if it is not there yet, the directory that it will be in) inside of @from? */
@@ -287,7 +292,7 @@ static int tree_entry(struct copy *copy, struct tree *tree, enum walk_kind kind)
 	case WALK_LINK:
 		error = copy_link(copy, from, to);
 		if (error)
-			copy_failed(copy, from, to, error, NULL);
+			copy_failed(copy, from, to, error, copy_link_cause(error));
 		break;
 	case WALK_SPECIAL:
 		copy_failed(copy, from, to, -EOPNOTSUPP, "not a file, directory or link");

@@ -79,6 +79,10 @@ static const char *explain_why(unsigned int why)
 		return "the first was late";
 	case TAIO_WHY_RETRY:
 		return "another one failed";
+	case TAIO_WHY_SPREAD:
+		return "another core was free";
+	case TAIO_WHY_POLICY:
+		return "picked by the policy for this request";
 	default:
 		return taio_why_name(why);
 	}
@@ -102,6 +106,8 @@ static const char *explain_why_not(unsigned int why)
 		return "cannot do this one";
 	case TAIO_WHY_UNAVAILABLE:
 		return "not available here";
+	case TAIO_WHY_DETOUR:
+		return "nobody else waits: no thread needed";
 	default:
 		return taio_why_name(why);
 	}

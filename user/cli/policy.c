@@ -25,14 +25,21 @@ static const char policy_help[] =
 	"  list                      the policies that there are\n"
 	"  show                      which engines run, and under which policy\n"
 	"  swap NAME [KEY=VALUE...]  change the policy of running engines\n"
+	"  swap NAME --canary SHARE  try it: it gets a share of the requests (5%), and when the time\n"
+	"                            is over the better policy stays\n"
+	"  compare                   how a policy on trial does beside the running one\n"
+	"  promote, abandon          end a trial now: the new policy stays, or goes\n"
 	"  load FILE [KEY=VALUE...]  the same, with a policy object in the kernel\n"
 	"  check FILE                try whether an object loads, and say what it is\n"
+	"  new NAME                  write NAME.bpf.c, a policy to begin with\n"
 	"  install NAME [KEY=VALUE...]\n"
 	"                            one policy in the kernel for all engines of the machine (root)\n"
 	"  uninstall                 remove it (root)\n"
 	"\n"
-	"      --engine PID          swap, load: only the engines of this process\n"
-	"      --json                list, show: one JSON object\n"
+	"      --engine PID          only the engines of this process\n"
+	"      --canary SHARE        swap: share of the requests on trial, 0.1% to 50%\n"
+	"      --for TIME            swap --canary: how long (default 10s)\n"
+	"      --json                list, show, compare: one JSON object\n"
 	"  -h, --help                this text\n"
 	"\n"
 	"swap and load act on all engines that you may control: your own, all of them as root.\n"
@@ -170,9 +177,18 @@ static int policy_change(const struct policy_args *args, int force_bpf)
 	return change.failed ? CLI_FAILED : CLI_OK;
 }
 
+static int policy_canary(const struct policy_args *args)
+{
+	char text[PATH_MAX + 512];
+
+	if (policy_line(args, 0, text, sizeof(text)))
+		return CLI_FAILED;
+	return policy_canary_begin(args, text);
+}
+
 int policy_cmd_swap(const struct policy_args *args)
 {
-	return policy_change(args, 0);
+	return args->permille ? policy_canary(args) : policy_change(args, 0);
 }
 
 int policy_cmd_load(const struct policy_args *args)
@@ -195,7 +211,29 @@ static const struct policy_command {
 	{ "check", policy_cmd_check, 1, 1, "the file of a policy" },
 	{ "install", policy_cmd_install, 1, 17, "the name of a policy" },
 	{ "uninstall", policy_cmd_uninstall, 0, 0, NULL },
+	{ "new", policy_cmd_new, 1, 1, "the name of the new policy" },
+	{ "compare", policy_cmd_compare, 0, 0, NULL },
+	{ "promote", policy_cmd_promote, 0, 0, NULL },
+	{ "abandon", policy_cmd_abandon, 0, 0, NULL },
 };
+
+#define POLICY_FOR_NS 10000000000ULL
+
+/* "5%", "0.5%", "5": percent. Return: 0, -EINVAL. */
+static int policy_read_share(const char *text, unsigned int *ret_permille)
+{
+	unsigned int whole = 0, tenth = 0;
+	char end = '\0';
+
+	if (sscanf(text, "%3u.%1u%c", &whole, &tenth, &end) < 2 &&
+	    sscanf(text, "%3u%c", &whole, &end) < 1)
+		return -EINVAL;
+	if ((end != '\0' && end != '%') || text[strspn(text, "0123456789.%")] ||
+	    10 * whole + tenth < 1 || 10 * whole + tenth > 500)
+		return -EINVAL;
+	*ret_permille = 10 * whole + tenth;
+	return 0;
+}
 
 static int policy_dispatch(const char *name, const struct policy_args *args)
 {
@@ -210,6 +248,8 @@ static int policy_dispatch(const char *name, const struct policy_args *args)
 		if (args->count > command->max)
 			return cli_usage_error("policy", "%s: '%s' is too much", name,
 					       args->word[command->max]);
+		if (args->permille && command->run != policy_cmd_swap)
+			return cli_usage_error("policy", "%s: --canary belongs to swap", name);
 		return command->run(args);
 	}
 	return cli_usage_error("policy", "there is no subcommand '%s'", name);
@@ -220,8 +260,10 @@ int cli_policy(int argc, char **argv)
 	static const struct option options[] = { { "help", no_argument, NULL, 'h' },
 						 { "json", no_argument, NULL, 'j' },
 						 { "engine", required_argument, NULL, 'e' },
+						 { "canary", required_argument, NULL, 'c' },
+						 { "for", required_argument, NULL, 'f' },
 						 { NULL, 0, NULL, 0 } };
-	struct policy_args args = { 0 };
+	struct policy_args args = { .for_ns = POLICY_FOR_NS };
 	uint64_t pid;
 	int c;
 
@@ -238,6 +280,15 @@ int cli_policy(int argc, char **argv)
 				return cli_usage_error("policy", "'%s' is not a process number",
 						       optarg);
 			args.pid = (unsigned int)pid;
+			break;
+		case 'c':
+			if (policy_read_share(optarg, &args.permille))
+				return cli_usage_error("policy", "'%s' is no share: 0.1%% to 50%%",
+						       optarg);
+			break;
+		case 'f':
+			if (cli_parse_duration(optarg, &args.for_ns) || args.for_ns < 1000000)
+				return cli_usage_error("policy", "'%s' is not a time", optarg);
 			break;
 		default:
 			return cli_usage_error("policy", "option '%s' is unknown or incomplete",

@@ -3,10 +3,14 @@
 #ifndef TAIO_CLI_POLICY_H
 #define TAIO_CLI_POLICY_H
 
+#include <stdint.h>
+
 struct policy_args {
 	int json;
-	unsigned int pid; /* --engine; 0: all */
-	int count;        /* words behind the subcommand */
+	unsigned int permille; /* --canary; 0: no canary */
+	uint64_t for_ns;       /* --for */
+	unsigned int pid;      /* --engine; 0: all */
+	int count;             /* words behind the subcommand */
 	char **word;
 };
 
@@ -18,6 +22,13 @@ int policy_cmd_load(const struct policy_args *args);
 int policy_cmd_check(const struct policy_args *args);
 int policy_cmd_install(const struct policy_args *args);
 int policy_cmd_uninstall(const struct policy_args *args);
+int policy_cmd_new(const struct policy_args *args);
+int policy_cmd_compare(const struct policy_args *args);
+int policy_cmd_promote(const struct policy_args *args);
+int policy_cmd_abandon(const struct policy_args *args);
+
+/* swap --canary: @text is the policy as engines are told */
+int policy_canary_begin(const struct policy_args *args, const char *text);
 
 /* "natively", "in the kernel", "machine-wide" */
 const char *policy_where(unsigned int where);

@@ -3,6 +3,7 @@
 #include "cli/policy.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -122,6 +123,34 @@ static void show_info_json(struct policy_screen *screen, unsigned int *keys,
 	json_u64(&screen->out, keys, "fallbacks", info->fallbacks);
 	if (info->reason[0])
 		json_text(&screen->out, keys, "reason", info->reason);
+	json_bool(&screen->out, keys, "watched", (int)info->watched);
+	if (info->watched) {
+		json_u64(&screen->out, keys, "strikes", info->strikes);
+		json_u64(&screen->out, keys, "regret_percent", info->regret_percent);
+	}
+	if (info->canary_permille) {
+		json_text(&screen->out, keys, "canary", info->canary);
+		json_u64(&screen->out, keys, "canary_permille", info->canary_permille);
+	}
+}
+
+/* What there is to say of it in a few words: why it runs, what the watchdog thinks, who is on
+ * trial. */
+static void show_remark(char *text, size_t size, const struct taio_policy_info *info)
+{
+	size_t used = (size_t)snprintf(text, size, "%s", info->reason);
+
+	if (info->canary_permille && used < size)
+		used += (size_t)snprintf(text + used, size - used, "%s%u.%u %% on trial: %s",
+					 used ? "; " : "", info->canary_permille / 10,
+					 info->canary_permille % 10, info->canary);
+	if (info->strikes && used < size)
+		used += (size_t)snprintf(text + used, size - used, "%swatchdog: strike %u of 4",
+					 used ? "; " : "", info->strikes);
+	if (info->regret_percent >= 150 && used < size)
+		snprintf(text + used, size - used, "%scosts %u.%u times the built-in's",
+			 used ? "; " : "", info->regret_percent / 100,
+			 info->regret_percent / 10 % 10);
 }
 
 static void show_engine_json(struct policy_screen *screen, const struct admin_engine *engine)
@@ -143,7 +172,7 @@ static void show_each(void *arg, const struct admin_engine *engine)
 {
 	struct policy_screen *screen = arg;
 	const struct taio_policy_info *info = &engine->info;
-	char quoted[80], text[CLI_TEXT];
+	char quoted[80], text[CLI_TEXT], remark[320];
 
 	if (screen->json) {
 		show_engine_json(screen, engine);
@@ -162,7 +191,8 @@ static void show_each(void *arg, const struct admin_engine *engine)
 	table_cell(&screen->table, policy_where(info->where));
 	table_cell(&screen->table, cli_count_text(text, info->swaps));
 	table_cell(&screen->table, cli_count_text(text, info->samples));
-	table_cell(&screen->table, info->reason);
+	show_remark(remark, sizeof(remark), info);
+	table_cell(&screen->table, remark);
 }
 
 static void show_heading(struct table *table)

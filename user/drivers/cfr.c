@@ -65,8 +65,8 @@ static const struct taio_capability cfr_caps[] = {
 	  .from = TAIO_K(FILE),
 	  .to = TAIO_K(FILE),
 	  .flags = TAIO_CAP_BLOCKING | TAIO_CAP_SAME_FS,
-	  .base_ns = 3800,
-	  .ps_per_byte = 300 },
+	  .base_ns = 5000,
+	  .ps_per_byte = 245 },
 	{ .op = TAIO_OP_NONE },
 };
 

@@ -172,7 +172,7 @@ static const struct taio_capability direct_caps[] = {
 	  .align = ALIGN_PAGE,
 	  .cpu_permille = 400,
 	  .base_ns = 100000,
-	  .ps_per_byte = 600 },
+	  .ps_per_byte = 720 },
 	{ .op = TAIO_OP_NONE },
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * file.c: a whole small file, name to name, in one step and as few system calls as possible: open,
- * fstat, open a temporary, read, write, link, close, close. What is larger than FILE_SMALL, or no
- * regular file, is only opened on both sides; the engine then goes on in segments.
+ * file.c: a whole small file in one step and as few system calls as possible. From name to name:
+ * open, fstat, open a temporary, read, write, link, close, close; to a stream: open, fstat, read,
+ * send, close. What is larger, or no regular file, is only opened; the engine then goes on in
+ * segments.
  *
  * The old destination is not looked at beforehand: giving an unnamed file a name that is taken
  * fails, and only then the rules for old destinations are applied. Where the last files replaced
@@ -14,6 +15,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "drivers/drivers.h"
@@ -22,9 +24,10 @@
 #include "drivers/syncops.h"
 #include "taio.h"
 
-#define FILE_SMALL (512 * 1024)
-#define FILE_SEND  (32 * 1024) /* from here on sendfile(2) beats pread and pwrite */
-#define FILE_BLOCK 4096        /* a hole is at least this long */
+#define FILE_SMALL  (512 * 1024)
+#define FILE_SEND   (32 * 1024) /* from here on sendfile(2) beats pread and pwrite */
+#define FILE_STREAM (16 * 1024) /* above, sendfile(2) beats pread and send */
+#define FILE_BLOCK  4096        /* a hole is at least this long */
 
 /* ---- the bytes ---------------------------------------------------------------------------------- */
 
@@ -302,15 +305,51 @@ static int64_t file_small(struct taio_device *dev, struct taio_file *file, uint8
 	return bytes;
 }
 
+/* ---- to a stream ---------------------------------------------------------------------------------- */
+
+/* What is left is the engine's: the source stays open. */
+static int64_t file_leave(struct taio_file *file, int64_t sent)
+{
+	int fd = file->from_fd, rc;
+
+	file->from_fd = -1;
+	rc = fileops_opened_from(file, fd);
+	return rc ? rc : sent;
+}
+
+/* Reads the file, and a byte more if there is one, and sends it. Whatever is not as simple as that
+ * goes on in segments from what the stream took. */
+static int64_t file_stream(struct taio_file *file, uint8_t *buffer, uint64_t expected, int to)
+{
+	size_t ask = file_ask(0, expected, file->length);
+	ssize_t n = pread(file->from_fd, buffer, ask, (off_t)file->offset), sent;
+
+	if (n <= 0 || (uint64_t)n != expected)
+		return file_leave(file, 0);
+	sent = send(to, buffer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent < 0 && errno != EAGAIN && errno != EINTR)
+		return fileops_fail(file, TAIO_STEP_WRITE, -errno);
+	if (sent < n)
+		return file_leave(file, sent < 0 ? 0 : sent);
+	(void)fileops_close(file->from_fd);
+	file->from_fd = -1;
+	file->state |= TAIO_FILE_DONE;
+	return sent;
+}
+
 /* ---- the driver --------------------------------------------------------------------------------- */
 
-static bool file_is_small(const struct taio_file *file, uint64_t *ret_expected)
+static bool file_is_small(const struct taio_step *step, uint64_t *ret_expected)
 {
+	const struct taio_file *file = step->file;
 	uint64_t rest = file->size > file->offset ? file->size - file->offset : 0;
 
 	*ret_expected = rest < file->length ? rest : file->length;
-	return S_ISREG(file->from_stat.mode) && *ret_expected <= FILE_SMALL &&
-	       !(file->flags & TAIO_IN_PLACE);
+	if (!S_ISREG(file->from_stat.mode) || (file->flags & TAIO_IN_PLACE))
+		return false;
+	if (step->to.kind == TAIO_KIND_STREAM)
+		return *ret_expected > 0 && *ret_expected <= FILE_STREAM;
+	return *ret_expected <= FILE_SMALL;
 }
 
 static int64_t file_open_and_copy(struct taio_device *dev, struct taio_step *step)
@@ -330,11 +369,14 @@ static int64_t file_open_and_copy(struct taio_device *dev, struct taio_step *ste
 	fileops_keep_stat(&st, &file->from_stat);
 	file->from_kind = TAIO_KIND_FILE;
 	file->size = (uint64_t)st.st_size;
-	if (!file_is_small(file, &expected))
-		return file_large(file, step->to.offset);
+	if (!file_is_small(step, &expected))
+		return step->to.kind == TAIO_KIND_STREAM ? file_leave(file, 0)
+							 : file_large(file, step->to.offset);
 	room = syncops_get(dev);
 	if (!room || !syncops_buffer(room))
 		result = fileops_fail(file, TAIO_STEP_FILE, -ENOMEM);
+	else if (step->to.kind == TAIO_KIND_STREAM)
+		result = file_stream(file, room->buffer, expected, step->to.fd);
 	else
 		result = file_small(dev, file, room->buffer, expected);
 	syncops_put(dev, room);
@@ -345,7 +387,8 @@ static int64_t file_run(struct taio_device *dev, struct taio_step *step)
 {
 	struct taio_file *file = step->file;
 
-	assert(step->op == TAIO_OP_FILE && file && file->from_path && file->to_path);
+	assert(step->op == TAIO_OP_FILE && file && file->from_path);
+	assert(file->to_path || step->to.kind == TAIO_KIND_STREAM);
 	assert(file->from_fd < 0 && file->to_fd < 0);
 	step->result = file_open_and_copy(dev, step);
 	if (step->result < 0)

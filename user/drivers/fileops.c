@@ -134,8 +134,11 @@ int fileops_opened_from(struct taio_file *file, int fd)
 			goto fail;
 		}
 	}
-	/* Opened so as not to hang on a FIFO; a ring would take it for "never wait for the disk". */
-	if (!S_ISCHR(st.st_mode))
+	/* Opened so as not to hang on a FIFO; a ring would take it for "never wait for the disk",
+	 * and files that know no size may be ones that wait. */
+	if (S_ISREG(st.st_mode) && st.st_size > 0)
+		file->state |= TAIO_FILE_FROM_NONBLOCK;
+	else if (!S_ISCHR(st.st_mode))
 		(void)fcntl(fd, F_SETFL, 0);
 	file->from_fd = fd;
 	return 0;

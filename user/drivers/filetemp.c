@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "drivers/fileops.h"
@@ -22,6 +24,7 @@
 #define FILETEMP_MARK   ".taio-"
 #define FILETEMP_DIGITS 10 /* five of the process, five of a counter, base 36 */
 #define FILETEMP_TRIES  100
+#define FILETEMP_COMMON 2 /* so many of the tries are for the name that all processes share */
 
 /* Part of every name, so that no two threads of a process choose the same one. */
 static _Atomic uint32_t filetemp_counter;
@@ -78,8 +81,11 @@ static char *name_digits(char *at, uint32_t value)
 	return at;
 }
 
-/* ".NAME.taio-XXXXXXXXXX", NAME cut at a character's end so that it fits. */
-static void name_choose(const char *path, char *ret_name, size_t size)
+/*
+ * ".NAME.taio-XXXXXXXXXX", NAME cut at a character's end so that it fits. The first tries are for a
+ * name that every process chooses, so that a copy finds what a killed one left at its place.
+ */
+static void name_choose(const char *path, unsigned int try, char *ret_name, size_t size)
 {
 	const char *base = path + path_dir_length(path);
 	size_t room = size - 2 - strlen(FILETEMP_MARK) - FILETEMP_DIGITS, length = strlen(base);
@@ -91,9 +97,37 @@ static void name_choose(const char *path, char *ret_name, size_t size)
 	*at++ = '.';
 	at = (char *)memcpy(at, base, length) + length;
 	at = (char *)memcpy(at, FILETEMP_MARK, strlen(FILETEMP_MARK)) + strlen(FILETEMP_MARK);
-	at = name_digits(at, (uint32_t)getpid());
-	at = name_digits(at, atomic_fetch_add_explicit(&filetemp_counter, 1, memory_order_relaxed));
+	if (try < FILETEMP_COMMON) {
+		at = name_digits(name_digits(at, 0), 0);
+	} else {
+		at = name_digits(at, (uint32_t)getpid());
+		at = name_digits(
+			at, atomic_fetch_add_explicit(&filetemp_counter, 1, memory_order_relaxed));
+	}
 	*at = '\0';
+}
+
+static bool filetemp_is_at(int fd, const char *path)
+{
+	struct stat st, named;
+
+	return fstat(fd, &st) == 0 && lstat(path, &named) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_ino == named.st_ino && st.st_dev == named.st_dev;
+}
+
+/*
+ * Who uses the shared name has its file locked. A lock that is to be had tells that its process is
+ * dead, or has published it meanwhile: then the name is no longer that of this file.
+ */
+static void filetemp_remove_dead(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && filetemp_is_at(fd, path))
+		(void)unlink(path);
+	close(fd);
 }
 
 /* An unnamed file can only get a name through /proc where linkat(2) takes no bare descriptor. */
@@ -109,6 +143,19 @@ static bool filetemp_can_link(void)
 	return now == 1;
 }
 
+/*
+ * Locks a file that was made under the shared name. Until then another process could take it for
+ * one of the dead; it has the lock, then, and removes it.
+ */
+static bool filetemp_lock_made(int fd, const char *path)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return filetemp_is_at(fd, path);
+	if (errno != EWOULDBLOCK) /* no locks on this file system */
+		(void)unlink(path);
+	return false;
+}
+
 static int filetemp_make_named(struct taio_file *file, const char *path, mode_t mode)
 {
 	char room[PATH_MAX];
@@ -116,15 +163,23 @@ static int filetemp_make_named(struct taio_file *file, const char *path, mode_t 
 	for (unsigned int i = 0; i < FILETEMP_TRIES; i++) {
 		int fd, rc;
 
-		name_choose(path, file->temp_name, sizeof(file->temp_name));
+		name_choose(path, i, file->temp_name, sizeof(file->temp_name));
 		rc = path_beside(path, file->temp_name, room);
 		if (rc)
 			return rc;
 		fd = open(room, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-		if (fd >= 0)
-			return fd;
-		if (errno != EEXIST)
+		if (fd >= 0) {
+			if (i >= FILETEMP_COMMON)
+				return fd;
+			if (filetemp_lock_made(fd, room))
+				return fd;
+			close(fd);
+			i = FILETEMP_COMMON - 1;
+		} else if (errno != EEXIST) {
 			return -errno;
+		} else if (i == 0) {
+			filetemp_remove_dead(room);
+		}
 	}
 	return -EEXIST;
 }
@@ -175,10 +230,12 @@ int filetemp_link(const struct taio_file *file, const char *path)
 /* An unnamed temporary that is to replace something needs a name to be renamed from. */
 static int filetemp_link_beside(struct taio_file *file, const char *path, char room[PATH_MAX])
 {
-	for (unsigned int i = 0; i < FILETEMP_TRIES; i++) {
+	bool locked = flock(file->to_fd, LOCK_EX | LOCK_NB) == 0;
+
+	for (unsigned int i = locked ? 0 : FILETEMP_COMMON; i < FILETEMP_TRIES; i++) {
 		int rc;
 
-		name_choose(path, file->temp_name, sizeof(file->temp_name));
+		name_choose(path, i, file->temp_name, sizeof(file->temp_name));
 		rc = path_beside(path, file->temp_name, room);
 		if (rc == 0)
 			rc = filetemp_link(file, room);
@@ -187,6 +244,8 @@ static int filetemp_link_beside(struct taio_file *file, const char *path, char r
 		file->temp_name[0] = '\0';
 		if (rc != -EEXIST)
 			return rc;
+		if (i == 0)
+			filetemp_remove_dead(room);
 	}
 	return -EEXIST;
 }
@@ -237,6 +296,8 @@ static int filetemp_publish(struct taio_file *file)
 		rc = filetemp_link_beside(file, path, room);
 	if (rc == 0 && rename(room, path) < 0)
 		rc = -errno;
+	if (rc == 0)
+		(void)flock(file->to_fd, LOCK_UN); /* it is the user's file now */
 	return rc;
 }
 
@@ -313,11 +374,7 @@ void fileops_abort(struct taio_file *file)
 {
 	char target[PATH_MAX], room[PATH_MAX];
 
-	if (file->from_fd >= 0)
-		close(file->from_fd);
-	if (file->to_fd >= 0)
-		close(file->to_fd);
-	file->from_fd = file->to_fd = -1;
+	/* the name before the lock on it */
 	if ((file->state & TAIO_FILE_TEMP) && file->temp_name[0]) {
 		const char *path = filetemp_target(file, target);
 
@@ -326,4 +383,9 @@ void fileops_abort(struct taio_file *file)
 	}
 	file->temp_name[0] = '\0';
 	file->state &= ~(uint32_t)TAIO_FILE_TEMP;
+	if (file->from_fd >= 0)
+		close(file->from_fd);
+	if (file->to_fd >= 0)
+		close(file->to_fd);
+	file->from_fd = file->to_fd = -1;
 }

@@ -125,14 +125,14 @@ static const struct taio_capability sendfile_caps[] = {
 	  .to = TAIO_K(FILE),
 	  .flags = TAIO_CAP_BLOCKING,
 	  .min = SENDFILE_FILE_MIN,
-	  .base_ns = 20000,
-	  .ps_per_byte = 300 },
+	  .base_ns = 7000,
+	  .ps_per_byte = 230 },
 	{ .op = TAIO_OP_NONE },
 };
 
 const struct taio_driver taio_driver_sendfile = {
 	.abi = TAIO_DRIVER_ABI,
-	.flags = TAIO_DRIVER_WORKER,
+	.flags = TAIO_DRIVER_WORKER | TAIO_DRIVER_NONBLOCK,
 	.name = "sendfile",
 	.text = "sendfile: a file's pages to a socket, pipe or file",
 	.caps = sendfile_caps,

@@ -146,15 +146,30 @@ static int accept_address(struct taio *e, struct request *r, const struct taio_e
 	return 0;
 }
 
+static bool accept_is_socket(struct taio *e, struct taio_end *end)
+{
+	socklen_t length = sizeof(int);
+	int type;
+
+	if (getsockopt(end->fd, SOL_SOCKET, SO_TYPE, &type, &length))
+		return false;
+	end->kind = type == SOCK_DGRAM ? TAIO_KIND_DGRAM : TAIO_KIND_STREAM;
+	e->fd_socket |= 1ULL << (end->fd & 63);
+	return true;
+}
+
 /* What kind of thing an open descriptor is. */
 static int accept_classify(struct taio *e, struct request *r, const struct taio_endpoint *ep,
 			   struct taio_end *end, uint64_t *ret_size)
 {
+	const bool streamable = ep->offset == TAIO_CURRENT || ep->offset == 0;
 	struct stat st;
-	int type;
-	socklen_t length = sizeof(type);
 
 	*ret_size = TAIO_TO_END;
+	/* What was a socket by that number is one most of the time: one call instead of two. */
+	if (streamable && (e->fd_socket >> (end->fd & 63) & 1) && accept_is_socket(e, end))
+		return 0;
+	e->fd_socket &= ~(1ULL << (end->fd & 63));
 	if (fstat(end->fd, &st))
 		return -errno;
 	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
@@ -176,16 +191,13 @@ static int accept_classify(struct taio *e, struct request *r, const struct taio_
 	}
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
-	if (ep->offset != TAIO_CURRENT && ep->offset != 0)
+	if (!streamable)
 		return -ESPIPE;
 	if (!S_ISSOCK(st.st_mode)) {
 		end->kind = TAIO_KIND_PIPE;
 		return 0;
 	}
-	if (getsockopt(end->fd, SOL_SOCKET, SO_TYPE, &type, &length))
-		return -errno;
-	end->kind = type == SOCK_DGRAM ? TAIO_KIND_DGRAM : TAIO_KIND_STREAM;
-	return 0;
+	return accept_is_socket(e, end) ? 0 : -errno;
 }
 
 static int accept_fd(struct taio *e, struct request *r, const struct taio_endpoint *ep,
@@ -377,6 +389,17 @@ static void accept_drop(struct taio *e, struct request *r)
 	request_put(&e->pool, r);
 }
 
+/* May the device "file" have it, if it is small? Not where devices are chosen whose calls it makes. */
+static bool accept_is_whole(const struct taio *e, const struct request *r, enum plan_end from,
+			    enum plan_end to)
+{
+	if (from != PLAN_PATH || r->limit_rate || r->allowed != UINT64_MAX ||
+	    ((e->forbid | r->forbidden) & e->file_calls))
+		return false;
+	return to == PLAN_PATH ? !(r->file->flags & TAIO_IN_PLACE)
+			       : to == PLAN_OPEN && r->to.kind == TAIO_KIND_STREAM;
+}
+
 static int accept_fill(struct taio *e, struct request *r, const struct taio_endpoint *from,
 		       const struct taio_endpoint *to, const struct taio_options *options)
 {
@@ -401,8 +424,7 @@ static int accept_fill(struct taio *e, struct request *r, const struct taio_endp
 		return accept_refuse(e, -EOPNOTSUPP, "no device can copy between these two");
 	if (r->file)
 		r->file->flags |= r->flags;
-	whole = plan_from == PLAN_PATH && plan_to == PLAN_PATH && !r->limit_rate &&
-		!(r->file->flags & TAIO_IN_PLACE) && r->allowed == UINT64_MAX;
+	whole = accept_is_whole(e, r, plan_from, plan_to);
 	if (whole)
 		r->file->length = r->length < r->file->length ? r->length : r->file->length;
 	plan_build(r, plan_from, plan_to, whole);
@@ -438,6 +460,8 @@ int accept_request(struct taio *e, const struct taio_endpoint *from, const struc
 		accept_drop(e, r);
 		return rc;
 	}
+	if (policy_next_is_canary(e->policy))
+		r->traits |= REQUEST_CANARY;
 	if (r->expires_ns)
 		timer_set(e, r, UINT64_MAX);
 	engine_make_ready(e, r);

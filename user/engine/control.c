@@ -18,21 +18,21 @@
 
 struct control_rule {
 	uint8_t op;
-	const char *device; /* runs it; NULL: the picker chooses */
+	uint8_t device; /* enum engine_control: runs it */
 };
 
 static const struct control_rule control_rules[TAIO_STEP_COUNT] = {
-	[TAIO_STEP_RESOLVE] = { TAIO_OP_RESOLVE, "net@worker" },
-	[TAIO_STEP_CONNECT] = { TAIO_OP_CONNECT, "net" },
-	[TAIO_STEP_ACCEPT] = { TAIO_OP_ACCEPT, "net" },
-	[TAIO_STEP_OPEN_FROM] = { TAIO_OP_OPEN, "sys" },
-	[TAIO_STEP_OPEN_TO] = { TAIO_OP_OPEN, "sys" },
-	[TAIO_STEP_META] = { TAIO_OP_META, "sys" },
-	[TAIO_STEP_SYNC] = { TAIO_OP_SYNC, NULL },
-	[TAIO_STEP_PUBLISH] = { TAIO_OP_PUBLISH, "sys" },
-	[TAIO_STEP_SYNC_DIR] = { TAIO_OP_SYNC_DIR, NULL },
-	[TAIO_STEP_CLOSE] = { TAIO_OP_CLOSE, "sys" },
-	[TAIO_STEP_FILE] = { TAIO_OP_FILE, NULL },
+	[TAIO_STEP_RESOLVE] = { TAIO_OP_RESOLVE, ENGINE_RESOLVER },
+	[TAIO_STEP_CONNECT] = { TAIO_OP_CONNECT, ENGINE_NET },
+	[TAIO_STEP_ACCEPT] = { TAIO_OP_ACCEPT, ENGINE_NET },
+	[TAIO_STEP_OPEN_FROM] = { TAIO_OP_OPEN, ENGINE_SYS },
+	[TAIO_STEP_OPEN_TO] = { TAIO_OP_OPEN, ENGINE_SYS },
+	[TAIO_STEP_META] = { TAIO_OP_META, ENGINE_SYS },
+	[TAIO_STEP_SYNC] = { TAIO_OP_SYNC, ENGINE_PICKED },
+	[TAIO_STEP_PUBLISH] = { TAIO_OP_PUBLISH, ENGINE_SYS },
+	[TAIO_STEP_SYNC_DIR] = { TAIO_OP_SYNC_DIR, ENGINE_PICKED },
+	[TAIO_STEP_CLOSE] = { TAIO_OP_CLOSE, ENGINE_SYS },
+	[TAIO_STEP_FILE] = { TAIO_OP_FILE, ENGINE_PICKED },
 };
 
 static struct taio_addr *control_addr(const struct request *r, unsigned int side)
@@ -65,6 +65,8 @@ static void control_take_source(struct request *r)
 	uint64_t rest;
 
 	control_take_file(r, 0);
+	if (file->state & TAIO_FILE_FROM_NONBLOCK)
+		r->from.flags |= TAIO_END_NONBLOCK;
 	r->from.offset = file->offset;
 	if (r->from.kind != TAIO_KIND_FILE)
 		return;
@@ -112,26 +114,36 @@ static enum engine_next control_take_peer(struct taio *e, struct request *r, uns
 	return control_lane(e, r, side);
 }
 
+/* What was not small is open now; what a stream took of it counts. */
 static enum engine_next control_took_files(struct taio *e, struct request *r)
 {
 	enum engine_next next;
 
 	control_take_source(r);
+	if (r->to.kind == TAIO_KIND_STREAM) {
+		r->issued = r->moved;
+		return control_lane(e, r, 0);
+	}
 	control_take_file(r, 1);
 	control_look_for_holes(r);
 	next = control_lane(e, r, 0);
 	return next == ENGINE_NEXT ? control_lane(e, r, 1) : next;
 }
 
-/* A small file was copied whole: only the event is left. */
-static void control_file_done(struct request *r, const struct taio_step *step)
+static void control_credit(struct request *r, const struct taio_step *step)
 {
 	r->moved = (uint64_t)step->result;
-	r->issued = r->length = r->moved;
 	r->devices |= 1ULL << step->device;
 	r->main_device = step->device;
 	if (r->progress)
 		__atomic_fetch_add(r->progress, r->moved, __ATOMIC_RELAXED);
+}
+
+/* A small file was copied whole: only the event is left. */
+static void control_file_done(struct request *r, const struct taio_step *step)
+{
+	control_credit(r, step);
+	r->issued = r->length = r->moved;
 	r->fifo_count = 1; /* the caller pops it */
 }
 
@@ -202,6 +214,8 @@ static enum engine_next control_result(struct taio *e, struct request *r, struct
 		r->error = 0;
 		r->traits &= (uint8_t)~REQUEST_CANCELLED;
 	}
+	if (type == TAIO_STEP_FILE && step->result > 0 && !(r->file->state & TAIO_FILE_DONE))
+		control_credit(r, step);
 	if (step->result >= 0)
 		return r->traits & REQUEST_CANCELLED ? ENGINE_FAILED
 						     : control_success(e, r, step, type);
@@ -248,9 +262,10 @@ static void control_fill(struct taio *e, struct request *r, enum taio_step_type 
 	step->to.fs = r->to.fs;
 	step->to.fd = r->to.fd;
 	step->to.offset = r->to.offset;
-	if (type == TAIO_STEP_FILE)
-		step->len = e->file_bytes;
-	else if (type == TAIO_STEP_OPEN_TO)
+	if (type == TAIO_STEP_FILE) {
+		step->to.kind = r->to.kind;
+		step->len = e->file_bytes[r->to.kind == TAIO_KIND_STREAM];
+	} else if (type == TAIO_STEP_OPEN_TO)
 		r->file->side = 1;
 	else if (type == TAIO_STEP_OPEN_FROM)
 		r->file->side = 0;
@@ -294,19 +309,16 @@ static bool control_is_idle(const struct request *r, enum taio_step_type type)
 static enum route_started control_run(struct taio *e, struct request *r, enum taio_step_type type,
 				      struct taio_step *step)
 {
-	const char *name = control_rules[type].device;
-	int number;
+	uint8_t device = control_rules[type].device;
 
-	if (!name)
+	if (device == ENGINE_PICKED)
 		return route_start(e, r, step);
-	if (type == TAIO_STEP_RESOLVE && e->worker_limit == 0)
-		name = "net"; /* no threads allowed: resolving then blocks, as documented */
-	number = device_number(e, name);
-	assert(number >= 0);
+	if (device == ENGINE_RESOLVER && e->worker_limit == 0)
+		device = ENGINE_NET; /* no threads allowed: resolving then blocks, as documented */
 	step->why = TAIO_WHY_ONLY;
 	step->slot = PICK_NONE;
 	step->cell = UINT16_MAX;
-	return route_start_on(e, r, step, (uint8_t)number);
+	return route_start_on(e, r, step, e->control[device]);
 }
 
 enum engine_next control_start(struct taio *e, struct request *r, enum taio_step_type type)

@@ -9,9 +9,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "drivers/drivers.h"
+#include "drivers/fault.h"
 
 #define DEVICE_OF(name) &taio_driver_##name,
 static const struct taio_driver *const device_drivers[] = { TAIO_DRIVER_LIST(DEVICE_OF) };
@@ -29,23 +31,81 @@ static void device_add(struct taio *e, const struct taio_driver *driver, bool wo
 	device->worker = worker;
 	snprintf(device->name, sizeof(device->name), "%s%s", driver->name, worker ? "@worker" : "");
 	e->device_at[e->device_count] = device;
+	if (device_is_async(device))
+		e->async |= 1ULL << e->device_count;
 	e->device_count++;
+}
+
+int device_number(const struct taio *e, const char *name)
+{
+	for (unsigned int i = 0; i < e->device_count; i++)
+		if (strcmp(e->device[i].name, name) == 0)
+			return (int)i;
+	return -ENODEV;
+}
+
+static uint8_t device_must(const struct taio *e, const char *name)
+{
+	int number = device_number(e, name);
+
+	assert(number >= 0); /* every engine has it */
+	return (uint8_t)number;
+}
+
+static int device_refuse(struct taio *e, const char *what, const char *why)
+{
+	snprintf(e->refusal, sizeof(e->refusal), "TAIO_FAULT: %s%s", what, why);
+	engine_log(e, "%s", e->refusal);
+	return -EINVAL;
+}
+
+/* $TAIO_FAULT makes devices misbehave: see fault.h. What is learnt from them is not for others. */
+static int device_inject(struct taio *e)
+{
+	const char *text = secure_getenv("TAIO_FAULT"), *name;
+	char why[128];
+	int rc;
+
+	if (!text || !*text)
+		return 0;
+	rc = fault_parse(&e->faults, text, e->opened_ns, why, sizeof(why));
+	if (rc)
+		return rc == -EINVAL ? device_refuse(e, "", why) : rc;
+	for (unsigned int i = 0; i < e->device_count; i++) {
+		rc = fault_wrap(e->faults, &e->device[i]);
+		if (rc < 0)
+			return rc;
+	}
+	name = fault_unknown(e->faults);
+	if (name)
+		return device_refuse(e, "no device is called ", name);
+	e->flags |= TAIO_NO_CACHE;
+	engine_log(e, "faults are injected: %s", text);
+	return 0;
 }
 
 int device_table_open(struct taio *e)
 {
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
 		device_add(e, device_drivers[i], false);
-	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
-		if (device_drivers[i]->flags & TAIO_DRIVER_WORKER)
-			device_add(e, device_drivers[i], true);
+	memset(e->twin, PICK_NONE, sizeof(e->twin));
+	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++) {
+		if (!(device_drivers[i]->flags & TAIO_DRIVER_WORKER))
+			continue;
+		e->twin[i] = (uint8_t)e->device_count;
+		device_add(e, device_drivers[i], true);
+	}
+	e->control[ENGINE_SYS] = device_must(e, "sys");
+	e->control[ENGINE_NET] = device_must(e, "net");
+	e->control[ENGINE_RESOLVER] = device_must(e, "net@worker");
+	(void)device_mask(e, "file,rw,sendfile", &e->file_calls);
 	for (unsigned int i = 0; i < e->device_count; i++) {
 		const struct taio_device *device = &e->device[i];
 		uint32_t limit = device->worker ? 2 * WORKERS_MAX : UINT32_MAX;
 
 		pick_add_device(e->picker, device->number, device->name, limit);
 	}
-	return 0;
+	return device_inject(e);
 }
 
 void device_table_close(struct taio *e)
@@ -57,6 +117,8 @@ void device_table_close(struct taio *e)
 			device->driver->close(device);
 		device->opened = 0;
 	}
+	fault_free(e->faults);
+	e->faults = NULL;
 }
 
 bool device_available(struct taio *e, uint8_t number)
@@ -118,14 +180,6 @@ const struct taio_capability *device_capability(const struct taio_device *device
 			return cap;
 	}
 	return NULL;
-}
-
-int device_number(const struct taio *e, const char *name)
-{
-	for (unsigned int i = 0; i < e->device_count; i++)
-		if (strcmp(e->device[i].name, name) == 0)
-			return (int)i;
-	return -ENODEV;
 }
 
 /* A plain name also names the worker twin. */

@@ -75,6 +75,8 @@ static void engine_finish(struct taio *e, struct request *r)
 	}
 	timer_clear(e, r);
 	accept_release(e, r);
+	policy_canary_count(e->policy, r->traits & REQUEST_CANARY, r->error != 0, r->moved,
+			    r->accepted_ns, e->now_ns - r->accepted_ns);
 	event_publish(e, r);
 	request_put(&e->pool, r);
 }
@@ -156,12 +158,12 @@ static enum engine_next engine_run_step(struct taio *e, struct request *r)
 {
 	enum taio_step_type type = request_fifo_head(r);
 
+	if ((type == TAIO_STEP_TRANSFER || type == TAIO_STEP_FILE) && !lane_is_first(e, r)) {
+		request_set_state(r, REQUEST_WAIT_LANE);
+		return ENGINE_PARKED;
+	}
 	switch (type) {
 	case TAIO_STEP_TRANSFER:
-		if (!lane_is_first(e, r)) {
-			request_set_state(r, REQUEST_WAIT_LANE);
-			return ENGINE_PARKED;
-		}
 		if (r->issued == 0 && r->outstanding == 0 && !r->parked)
 			transfer_start_position(e, r);
 		return transfer_advance(e, r);
@@ -240,6 +242,11 @@ void engine_step_done(struct taio *e, struct taio_step *step)
 	e->in_flight--;
 	r->outstanding--;
 	route_finish(e, r, step);
+	if (step->hedge) {
+		step = hedge_done(e, r, step);
+		if (!step)
+			return; /* its other copy is still out */
+	}
 	request_set_state(r, REQUEST_READY);
 	if (request_fifo_head(r) == TAIO_STEP_TRANSFER)
 		next = transfer_done(e, r, step);
@@ -248,6 +255,17 @@ void engine_step_done(struct taio *e, struct taio_step *step)
 	engine_advance(e, r, next);
 	if (e->room.count)
 		engine_wake_room(e);
+}
+
+void engine_step_picked(struct taio *e, struct taio_step *step)
+{
+	struct request *r = engine_request(e, step->request);
+
+	assert(r->outstanding > 0 && r->state == REQUEST_RUNNING);
+	r->outstanding--;
+	r->gathered = 0;
+	request_set_state(r, REQUEST_READY);
+	engine_advance(e, r, transfer_picked(e, r, step));
 }
 
 /* ---- a turn ---- */
@@ -262,8 +280,10 @@ static void engine_reap(struct taio *e)
 
 		do {
 			n = device->driver->reap(device, done, 64);
-			for (int i = 0; i < n; i++)
+			for (int i = 0; i < n; i++) {
 				engine_step_done(e, done[i]);
+				gather_make_room(e);
+			}
 		} while (n == 64);
 	}
 	step = workers_reap(&e->workers);
@@ -271,8 +291,16 @@ static void engine_reap(struct taio *e)
 		struct taio_step *next = step->next;
 
 		engine_step_done(e, step);
+		gather_make_room(e);
 		step = next;
 	}
+}
+
+/* From the next decision on the new prices count. */
+void engine_policy_changed(struct taio *e)
+{
+	pick_rebind(e->picker);
+	memset(e->pointer_left, 0, sizeof(e->pointer_left));
 }
 
 static void engine_tick(struct taio *e)
@@ -283,7 +311,7 @@ static void engine_tick(struct taio *e)
 		return;
 	policy_tick(e->policy, e->now_ns, e->urgent);
 	if (policy_poll(e->policy))
-		pick_rebind(e->picker);
+		engine_policy_changed(e);
 	e->tick_ns = e->now_ns;
 	e->urgent = false;
 }
@@ -304,7 +332,12 @@ void engine_turn(struct taio *e)
 		/* It found room, or needed none: so may the next that waits for some. */
 		if (waiting && e->room.count <= waiting)
 			engine_wake_room(e);
+		gather_make_room(e);
 	}
+	gather_flush(e);
 	engine_reap(e);
+	gather_flush(e);
+	if ((e->flags & TAIO_HEDGE) && e->now_ns >= e->hedge.due_ns)
+		hedge_run(e);
 	engine_tick(e);
 }

@@ -7,6 +7,9 @@
  *   control.c   control steps: open, connect, sync, publish, ...
  *   transfer.c  segments of the transfer step
  *   route.c     contexts, candidates, starting a step on the device that was picked
+ *   gather.c    steps wait for the policy's pick hook, which is asked for many at a time
+ *   spread.c    steps for a second core
+ *   hedge.c     second copies of steps that are late
  *   device.c    the table of devices, probing, opening, worker twins
  *   lane.c      order and readiness on streams
  *   timer.c     timeouts and rate limits
@@ -22,6 +25,7 @@
 
 #include "taio.h"
 #include "taio_driver.h"
+#include "engine/hedge.h"
 #include "engine/workers.h"
 #include "pick/pick.h"
 #include "pick/speeds.h"
@@ -42,14 +46,25 @@ struct lane {
 	uint8_t waiting;           /* mask of sides whose head waits for readiness */
 	uint8_t seen;              /* mask of sides that became ready while nobody waited */
 	uint8_t registered;        /* it is in the epoll set */
+	uint8_t looked;            /* whether it is O_NONBLOCK is known */
 	uint8_t unblocked;         /* we set O_NONBLOCK and must take it away again */
 	uint8_t poll_first;        /* blocking by nature (terminal): wait before each call */
 	uint8_t always;            /* cannot be polled: always ready */
 	uint32_t users;
 };
 
+/* Devices that run control steps without being picked. */
+enum engine_control {
+	ENGINE_PICKED = 0, /* none: the picker chooses */
+	ENGINE_SYS,
+	ENGINE_NET,
+	ENGINE_RESOLVER, /* net on a worker */
+	ENGINE_CONTROLS
+};
+
 struct engine_device_count {
 	uint64_t steps, bytes, errors;
+	uint64_t runs; /* inline: each so manieth is measured in processor time */
 };
 
 struct taio {
@@ -62,6 +77,7 @@ struct taio {
 	uint64_t turn_ns;   /* start of the present turn */
 	uint64_t looked_ns; /* last look at the streams */
 	bool urgent;        /* a completion was far from its price */
+	uint32_t judge;     /* decisions since the last one that was judged */
 	bool stopping;
 	bool blocking_call; /* inside taio_get_events() without a near end */
 	bool embedded;      /* taio_fd() was called: somebody else sleeps for us */
@@ -93,14 +109,25 @@ struct taio {
 	struct taio_device *device_at[ENGINE_DEVICES];
 	struct engine_device_count count[ENGINE_DEVICES];
 	uint32_t device_count;
-	uint64_t open_async; /* asynchronous devices that are open */
+	struct fault_plan *faults;        /* $TAIO_FAULT; NULL: none */
+	uint8_t control[ENGINE_CONTROLS]; /* numbers of devices */
+	uint8_t twin[ENGINE_DEVICES];     /* the same driver on a worker; PICK_NONE: has none */
+	uint64_t async;                   /* asynchronous devices ... */
+	uint64_t open_async;              /* ... that are open */
 	uint64_t pin, forbid;
-	uint64_t file_bytes;  /* size of the last small file that was copied whole */
-	uint64_t route_stops; /* of the last decision: candidates left out because they block */
+	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
+	uint64_t file_calls;    /* devices whose calls a whole file consists of */
+	uint64_t route_stops;   /* of the last decision: candidates left out because they block */
+	uint64_t route_alone;   /* ... because nobody else waits: a thread would be a detour */
 	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];
-	uint8_t fd_fs[64]; /* enum taio_fs of descriptors, by number: a hint for prices */
+	uint8_t fd_fs[64];  /* enum taio_fs of descriptors, by number: a hint for prices */
+	uint64_t fd_socket; /* those that were sockets when last seen */
 
 	struct picker *picker;
+	struct taio_step *gathered[TAIO_ASKS]; /* they wait for the policy's pick hook */
+	uint32_t gathered_count;
+	bool gathering;            /* gather_flush() is at work */
+	struct hedge hedge;        /* TAIO_HEDGE */
 	struct speeds speeds;      /* what earlier runs on this machine learnt */
 	uint64_t calibrated_steps; /* steps of all devices when a calibration ended; 0: none did */
 	struct taio_policy *policy;
@@ -126,8 +153,10 @@ void engine_fail(struct taio *e, struct request *r, int error, enum taio_step_ty
 		 uint8_t device);
 void engine_turn(struct taio *e); /* everything that can be done without waiting */
 void engine_step_done(struct taio *e, struct taio_step *step);
-void engine_wake_room(struct taio *e); /* a device has room again */
+void engine_step_picked(struct taio *e, struct taio_step *step); /* its decision is there */
+void engine_wake_room(struct taio *e);                           /* a device has room again */
 void engine_cancel(struct taio *e, struct request *r, int error);
+void engine_policy_changed(struct taio *e); /* its maps may be others now */
 void engine_log(struct taio *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static inline struct request *engine_request(struct taio *e, uint32_t index)
 {
@@ -160,6 +189,7 @@ enum engine_next control_start(struct taio *e, struct request *r, enum taio_step
 enum engine_next control_done(struct taio *e, struct request *r, struct taio_step *step);
 void control_abort(struct taio *e, struct request *r);
 enum engine_next transfer_advance(struct taio *e, struct request *r);
+enum engine_next transfer_picked(struct taio *e, struct request *r, struct taio_step *step);
 enum engine_next transfer_done(struct taio *e, struct request *r, struct taio_step *step);
 void transfer_start_position(struct taio *e, struct request *r);
 void transfer_end_position(struct request *r); /* descriptors stand behind what was moved */
@@ -181,7 +211,28 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step);
 void route_trace(struct taio *e, struct request *r, const struct taio_step *step,
 		 enum taio_step_type type);
 bool route_worth_retry(int error);
+/* What the picker is asked about a step. */
+struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step);
+/* The first step of a device: does it open, and is the step still one for it? */
+bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step);
+/* The figures of a device for a step; NULL: none known. */
+const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
+					       uint8_t number);
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind);
+
+/* gather.c */
+bool gather_step(struct taio *e, struct request *r, struct taio_step *step);
+void gather_flush(struct taio *e);
+/* Between requests: there must be room for what the next one may ask. */
+static inline void gather_make_room(struct taio *e)
+{
+	if (e->gathered_count > TAIO_ASKS / 2)
+		gather_flush(e);
+}
+
+/* spread.c: more cores than the engine's thread */
+void spread_choice(struct taio *e, const struct pick_query *query, struct pick_choice *choice);
+uint32_t spread_threads(const struct taio *e, const struct taio_step *step); /* for a step's sake */
 
 /* device.c */
 int device_table_open(struct taio *e);
@@ -190,8 +241,8 @@ bool device_available(struct taio *e, uint8_t number); /* probes at first use */
 int device_open(struct taio *e, uint8_t number);
 const struct taio_capability *device_capability(const struct taio_device *device, uint8_t op,
 						uint8_t from_kind, uint8_t to_kind);
-int device_mask(struct taio *e, const char *names, uint64_t *ret_mask);
 int device_number(const struct taio *e, const char *name); /* -ENODEV */
+int device_mask(struct taio *e, const char *names, uint64_t *ret_mask);
 static inline bool device_is_async(const struct taio_device *device)
 {
 	return device->driver->submit != NULL;
@@ -200,6 +251,7 @@ static inline bool device_is_async(const struct taio_device *device)
 /* lane.c */
 int lane_enter(struct taio *e, struct request *r, unsigned int side, int fd);
 bool lane_is_first(struct taio *e, const struct request *r);
+void lane_nonblock(struct taio *e, const struct taio_end *end); /* a socket, while it is used */
 void lane_leave(struct taio *e, struct request *r);
 void lane_leave_side(struct taio *e, struct request *r, unsigned int side);
 /* Puts the request to sleep until @fd is ready for @side, or makes it ready when it is. */

@@ -44,18 +44,40 @@ static bool lane_is_stream(const struct taio_end *end)
 /* Makes a descriptor non-blocking for the time that requests use it. */
 static void lane_unblock(struct lane *lane, int fd)
 {
-	struct stat st;
-	int flags;
+	int flags = fcntl(fd, F_GETFL);
 
-	if (fstat(fd, &st) == 0 && (S_ISCHR(st.st_mode) || S_ISREG(st.st_mode))) {
-		/* A terminal is shared with the shell: leave its flags, ask before each call. */
-		lane->poll_first = S_ISCHR(st.st_mode) != 0;
-		lane->always = S_ISREG(st.st_mode) != 0;
-		return;
-	}
-	flags = fcntl(fd, F_GETFL);
+	lane->looked = 1;
 	if (flags >= 0 && !(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0)
 		lane->unblocked = 1;
+}
+
+/* The first request of a descriptor. Sockets are told with each call not to block, where a device
+ * can do that: see lane_nonblock(). */
+static void lane_open(struct lane *lane, int fd, const struct taio_end *end)
+{
+	struct stat st;
+
+	if (end->kind == TAIO_KIND_FILE)
+		lane->always = 1;
+	if (end->kind != TAIO_KIND_PIPE)
+		return;
+	/* A terminal is shared with the shell: leave its flags, ask before each call. */
+	if (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode))
+		lane->poll_first = 1;
+	else
+		lane_unblock(lane, fd);
+}
+
+void lane_nonblock(struct taio *e, const struct taio_end *end)
+{
+	struct lane *lane;
+
+	if (end->kind != TAIO_KIND_STREAM && end->kind != TAIO_KIND_DGRAM)
+		return;
+	assert(e->lanes && (uint32_t)end->fd < ENGINE_LANES_MAX);
+	lane = &e->lanes[end->fd];
+	if (!lane->looked)
+		lane_unblock(lane, end->fd);
 }
 
 int lane_enter(struct taio *e, struct request *r, unsigned int side, int fd)
@@ -74,7 +96,7 @@ int lane_enter(struct taio *e, struct request *r, unsigned int side, int fd)
 		return rc;
 	lane = &e->lanes[fd];
 	if (lane->users++ == 0)
-		lane_unblock(lane, fd);
+		lane_open(lane, fd, side ? &r->to : &r->from);
 	r->lane_next[side] = REQUEST_NONE;
 	if (lane->tail[side])
 		engine_request(e, lane->tail[side] - 1)->lane_next[side] = me - 1;

@@ -6,6 +6,7 @@
  */
 #include "engine/engine.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define LEARN_MIN_COUNT 8
@@ -17,14 +18,17 @@ static void learn_candidate(struct taio *e, const struct pick_context *context,
 	const struct taio_maps *maps = policy_maps(e->policy);
 	const struct taio_lat *lat[TAIO_CLASSES] = { NULL };
 	uint32_t base_ns, ps_per_byte;
+	char name[40];
 
 	if (c->slot == PICK_NONE || context->index == PICK_NONE)
 		return;
 	for (uint32_t k = 0; k < TAIO_CLASSES; k++)
 		lat[k] = &maps->lat[(context->index * TAIO_CLASSES + k) * TAIO_SLOTS + c->slot];
+	/* Others may write to the maps: it need not end anywhere. */
+	snprintf(name, sizeof(name), "%.39s", maps->ctx[context->index].name);
 	if (speeds_fit(lat, LEARN_MIN_COUNT, &base_ns, &ps_per_byte))
-		speeds_set(&e->speeds, maps->ctx[context->index].name, e->device[c->device].name,
-			   base_ns, ps_per_byte, source);
+		speeds_set(&e->speeds, name, e->device[c->device].name, base_ns, ps_per_byte,
+			   source);
 }
 
 static uint64_t learn_steps(const struct taio *e)

@@ -36,6 +36,7 @@ static int pointer_picked(struct taio *e, struct taio_step *step)
 
 	r->allowed = UINT64_MAX;
 	r->excluded = 0;
+	r->traits = policy_next_is_canary(e->policy) ? REQUEST_CANARY : 0;
 	while (step->len) {
 		if (route_start(e, r, step) != ROUTE_DONE || step->result <= 0)
 			return -EOPNOTSUPP; /* memcpy is always there: a broken build */
@@ -86,7 +87,9 @@ int pointer_now(struct taio *e, const struct taio_endpoint *from, const struct t
 		if (rc)
 			return rc;
 		e->pointer_device[class] = step->device;
-		e->pointer_left[class] = POINTER_AGAIN;
+		e->pointer_left[class] = policy_canary_maps(e->policy) ? 0 : POINTER_AGAIN;
+		policy_canary_count(e->policy, e->pointer_request.traits & REQUEST_CANARY, 0,
+				    from->length, start, e->now_ns - start);
 	}
 	event_push_inline(e, cookie, from->length, e->now_ns - start, step->device, 0);
 	return 0;

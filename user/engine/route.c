@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,11 @@
 
 /* A blocking device may run on the engine's thread beside other requests if it is this quick. */
 #define ROUTE_QUICK_NS 1000000
+
+/* Processor time is asked of the kernel twice: for each so manieth inline step, and for all that are
+ * so long that it does not matter. */
+#define ROUTE_CPU_EACH    64
+#define ROUTE_CPU_LONG_NS 200000
 
 struct taio_step *route_step_get(struct taio *e, struct request *r)
 {
@@ -63,7 +69,8 @@ static void route_name(const struct taio_step *step, char *name, size_t size)
 	bool cold = ((step->from.flags | step->to.flags) & TAIO_END_COLD) != 0;
 
 	if (step->op != TAIO_OP_COPY)
-		snprintf(name, size, "%s %s", operation_name(step->op),
+		snprintf(name, size, "%s%s %s", operation_name(step->op),
+			 step->to.kind == TAIO_KIND_STREAM ? ">stream" : "",
 			 operation_fs_name(step->to.fs));
 	else
 		snprintf(name, size, "copy %s>%s %s%s%s%s", operation_kind_name(step->from.kind),
@@ -131,6 +138,9 @@ static struct pick_context *route_context(struct taio *e, const struct taio_step
 
 static bool route_may_block(const struct taio *e)
 {
+	/* What the ring has in flight goes on only when the thread looks after it. */
+	if (e->in_flight > e->workers.in_flight)
+		return false;
 	return (e->flags & TAIO_MAY_BLOCK) || (e->blocking_call && !engine_others(e));
 }
 
@@ -206,6 +216,7 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 			open |= bit;
 	}
 	/* Better a stop than no progress at all (no workers, no ring). */
+	e->route_alone = open ? alone : 0;
 	if (!open && alone)
 		return skip; /* pinned to a worker */
 	skip |= alone;
@@ -232,6 +243,43 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 	route_account(e, r, step);
 }
 
+/* What a device may count on of the descriptors that it gets. */
+static void route_prepare(struct taio *e, struct request *r, struct taio_step *step,
+			  const struct taio_device *device)
+{
+	if (step->op != TAIO_OP_COPY)
+		return;
+	if (device->driver->flags & TAIO_DRIVER_NONBLOCK) {
+		lane_nonblock(e, &step->from);
+		lane_nonblock(e, &step->to);
+	}
+	if ((step->from.flags & TAIO_END_NONBLOCK) && device_is_async(device)) {
+		(void)fcntl(step->from.fd, F_SETFL, 0); /* opened by us, for reading */
+		r->from.flags &= (uint16_t)~TAIO_END_NONBLOCK;
+		step->from.flags &= (uint16_t)~TAIO_END_NONBLOCK;
+	}
+}
+
+static void route_run(struct taio *e, struct taio_device *device, struct taio_step *step)
+{
+	bool measured = e->count[device->number].runs++ % ROUTE_CPU_EACH == 0 ||
+			step->predicted_ns > ROUTE_CPU_LONG_NS;
+	uint64_t before_ns = measured ? clock_thread_ns() : 0;
+
+	step->result = device->driver->run(device, step);
+	if (measured && !step->cpu_ns)
+		step->cpu_ns = clock_thread_ns() - before_ns;
+}
+
+/* It waits for the device and for nobody else. */
+static bool route_is_bounded(const struct taio_step *step)
+{
+	const unsigned int peerless = TAIO_K(MEM) | TAIO_K(FILE) | TAIO_K(NULL) | TAIO_K(ZERO);
+
+	return step->op == TAIO_OP_COPY && (peerless >> step->from.kind & 1) &&
+	       (peerless >> step->to.kind & 1);
+}
+
 enum route_started route_start_on(struct taio *e, struct request *r, struct taio_step *step,
 				  uint8_t number)
 {
@@ -245,14 +293,15 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->wait_fd = -1;
 	step->failed_side = 0;
 	step->cpu_ns = 0;
+	route_prepare(e, r, step, device);
 	step->start_ns = e->now_ns = clock_ns();
 	if (!device->worker && !device_is_async(device)) {
-		step->result = device->driver->run(device, step);
+		route_run(e, device, step);
 		route_finish(e, r, step);
 		return ROUTE_DONE;
 	}
 	if (device->worker) {
-		if (workers_submit(&e->workers, step)) {
+		if (workers_submit(&e->workers, step, spread_threads(e, step))) {
 			device->error = -EAGAIN;
 			snprintf(device->reason, sizeof(device->reason),
 				 "no thread could be started");
@@ -267,6 +316,9 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	if (submitted == TAIO_BUSY)
 		return ROUTE_FULL;
 	pick_submitted(e->picker, number, step->start_ns);
+	step->bounded = route_is_bounded(step);
+	if (step->bounded)
+		pick_admitted(e->picker, number);
 	if (submitted == TAIO_DONE) {
 		route_finish(e, r, step);
 		return ROUTE_DONE;
@@ -274,14 +326,15 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->in_flight = 1;
 	e->in_flight++;
 	r->outstanding++;
+	if (e->flags & TAIO_HEDGE)
+		hedge_watch(e, r, step);
 	return ROUTE_QUEUED;
 }
 
 static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
 		       const struct pick_choice *choice, enum taio_step_type type);
 
-/* The first step of a device: does it open, and is the step still one for it? */
-static bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
+bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
 {
 	struct taio_device *device = &e->device[number];
 
@@ -291,17 +344,60 @@ static bool route_opens(struct taio *e, uint8_t number, const struct taio_step *
 	       device->driver->fits(device, step);
 }
 
-enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+/* Some decisions are looked at by the watchdog of the policy. */
+static void route_judge(struct taio *e, const struct pick_query *query, struct pick_choice *choice)
+{
+	const struct taio_maps *builtin = policy_judge(e->policy);
+	struct pick_verdict verdict;
+
+	e->judge = 0;
+	if (builtin && pick_judge(e->picker, query, builtin, choice, &verdict))
+		policy_judged(e->policy, verdict.own_ns, verdict.best_ns, verdict.priced);
+}
+
+struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
-	struct pick_query query = { .context = context, .bytes = step->len, .goal = r->goal };
-	bool full = false;
+	struct pick_query query = { .context = context,
+				    .bytes = step->len,
+				    .now_ns = e->now_ns,
+				    .goal = r->goal,
+				    .picked = step->picked,
+				    .priority = r->priority,
+				    .tag = r->tag,
+				    .deadline_ns = r->deadline_ns,
+				    .closed = e->async & ~e->open_async,
+				    .bounded = route_is_bounded(step),
+				    .may_probe = !r->attempts };
 
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
-	query.now_ns = e->now_ns;
-	query.may_probe = !r->deadline_ns && !r->attempts;
+	/* The policy's pick hook is asked about bytes, once, and not after it failed. */
+	if (step->op != TAIO_OP_COPY || r->attempts)
+		query.picked = PICK_BY_PRICE;
+	else if (r->length != TAIO_TO_END && r->length > step->position + step->len)
+		query.rest = r->length - step->position - step->len;
+	if (r->traits & REQUEST_CANARY)
+		query.trial = policy_canary_maps(e->policy);
+	if (r->deadline_ns)
+		query.spare_ns = r->deadline_ns > e->now_ns ? r->deadline_ns - e->now_ns : 1;
+	return query;
+}
+
+const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
+					       uint8_t number)
+{
+	return device_capability(&e->device[number], step->op, step->from.kind, step->to.kind);
+}
+
+enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct pick_query query = route_query(e, r, step);
+	struct pick_context *context = query.context;
+	bool full = false;
+
+	step->picked = PICK_ASK;
 	for (;;) {
 		struct pick_choice choice;
 		enum route_started started;
@@ -316,6 +412,10 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		}
 		if (rc)
 			return ROUTE_NONE;
+		if (++e->judge >= POLICY_JUDGE_EVERY && !query.trial)
+			route_judge(e, &query, &choice);
+		if (choice.why != TAIO_WHY_PROBE && choice.why != TAIO_WHY_POLICY)
+			spread_choice(e, &query, &choice);
 		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
 		if (choice.why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX &&
 		    step->op == TAIO_OP_COPY)
@@ -384,7 +484,7 @@ static void route_file_class(struct taio *e, const struct taio_step *step,
 {
 	uint32_t class = taio_class_of((uint64_t)step->result);
 
-	e->file_bytes = (uint64_t)step->result;
+	e->file_bytes[step->to.kind == TAIO_KIND_STREAM] = (uint64_t)step->result;
 	if (step->slot == PICK_NONE || step->cell % TAIO_CLASSES == class)
 		return;
 	choice->cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
@@ -407,6 +507,8 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM;
 
 	result.occupied = !device->worker && !device_is_async(device);
+	result.bounded = step->bounded;
+	step->bounded = 0;
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
 	if (step->op == TAIO_OP_COPY) {
 		result.learn = step->result > 0 && (uint64_t)step->result == step->len;
@@ -474,6 +576,8 @@ static enum taio_why route_why_skipped(const struct taio *e, const struct reques
 		return TAIO_WHY_FORBIDDEN;
 	if (r->excluded & bit)
 		return TAIO_WHY_RETRY;
+	if (e->route_alone & bit)
+		return TAIO_WHY_DETOUR;
 	return e->route_stops & bit ? TAIO_WHY_BLOCKING : TAIO_WHY_UNFIT;
 }
 

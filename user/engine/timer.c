@@ -79,7 +79,9 @@ void timer_set(struct taio *e, struct request *r, uint64_t when_ns)
 
 uint64_t timer_next(const struct taio *e)
 {
-	return e->timer_count ? timer_key(e, 0) : UINT64_MAX;
+	uint64_t next = e->timer_count ? timer_key(e, 0) : UINT64_MAX;
+
+	return (e->flags & TAIO_HEDGE) && e->hedge.due_ns < next ? e->hedge.due_ns : next;
 }
 
 void timer_run(struct taio *e)

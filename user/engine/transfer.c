@@ -23,6 +23,7 @@
 #define TRANSFER_DEPTH         4     /* segments in flight of files and memory */
 #define TRANSFER_COLD_MIN      16384 /* below, asking the page cache costs more than it tells */
 #define TRANSFER_RATE_SLICE_NS (50ULL * 1000 * 1000)
+#define TRANSFER_GROW_NS       (1000ULL * 1000)
 #define TRANSFER_ATTEMPTS      6
 
 static bool transfer_in_order(const struct request *r)
@@ -171,24 +172,26 @@ static uint64_t transfer_skip_hole(struct request *r)
 	return r->data_end - r->issued;
 }
 
-/* Bytes that the rate limit lets pass now; 0: the request sleeps. */
-static uint64_t transfer_rate(struct taio *e, struct request *r)
+/* Bytes that the rate limit lets pass now; 0: the request sleeps. It does not run for less than half
+ * a slice, unless that is all there is: between two looks at the clock hardly a byte falls due. */
+static uint64_t transfer_rate(struct taio *e, struct request *r, uint64_t left)
 {
 	uint64_t elapsed_us = (e->now_ns - r->accepted_ns) / 1000;
 	uint64_t slice = r->limit_rate * (TRANSFER_RATE_SLICE_NS / 1000) / 1000000;
-	uint64_t allowed;
+	uint64_t allowed, room, least;
 
 	if (slice == 0)
 		slice = 1;
 	allowed = (uint64_t)((unsigned __int128)r->limit_rate * elapsed_us / 1000000) + slice;
-	if (allowed > r->moved) {
-		uint64_t room = allowed - r->moved;
-
+	room = allowed > r->moved ? allowed - r->moved : 0;
+	least = left < slice / 2 + 1 ? left : slice / 2 + 1;
+	if (room >= least)
 		return room > slice ? slice : room;
-	}
+	/* the microsecond that a division cut off is given, not missed */
 	timer_set(e, r,
-		  e->now_ns + (uint64_t)((unsigned __int128)(r->moved - allowed + slice) *
-					 1000000000 / r->limit_rate));
+		  e->now_ns + 1000 +
+			  (uint64_t)((unsigned __int128)(r->moved + least - allowed) * 1000000000 /
+				     r->limit_rate));
 	return 0;
 }
 
@@ -204,7 +207,7 @@ static bool transfer_fill(struct taio *e, struct request *r, struct taio_step *s
 			len = room;
 	}
 	if (r->limit_rate) {
-		room = transfer_rate(e, r);
+		room = transfer_rate(e, r, len);
 		if (room < len)
 			len = room;
 	}
@@ -344,6 +347,7 @@ static enum engine_next transfer_park(struct taio *e, struct request *r, struct 
 		return ENGINE_PARKED;
 	}
 	step->next = NULL;
+	step->picked = PICK_BY_PRICE; /* it was asked for, and its answer is old by then */
 	r->parked = step;
 	return ENGINE_PARKED;
 }
@@ -365,6 +369,8 @@ static enum engine_next transfer_issue(struct taio *e, struct request *r, struct
 		int first_error = step->first_error;
 		enum engine_next next;
 
+		if (gather_step(e, r, step))
+			return ENGINE_PARKED;
 		switch (route_start(e, r, step)) {
 		case ROUTE_DONE:
 			next = transfer_result(e, r, step);
@@ -389,14 +395,16 @@ static enum engine_next transfer_issue(struct taio *e, struct request *r, struct
 
 /* ---- the step as a whole ---- */
 
-/* A file that grew while it was read is read on, as cp does. */
-static bool transfer_grew(struct request *r)
+/* A file that grew while it was read is read on, as cp does. Not where there was hardly time to
+ * grow: it might as well have done it a moment later. */
+static bool transfer_grew(const struct taio *e, struct request *r)
 {
 	struct stat st;
 	uint64_t end;
 
 	if (!r->file || r->from.kind != TAIO_KIND_FILE || r->traits & REQUEST_ENDED ||
-	    r->file->length != TAIO_TO_END || r->user_length)
+	    r->file->length != TAIO_TO_END || r->user_length ||
+	    e->now_ns - r->accepted_ns < TRANSFER_GROW_NS)
 		return false;
 	if (fstat(r->from.fd, &st) || !S_ISREG(st.st_mode))
 		return false;
@@ -438,6 +446,8 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 
 	if (r->error || (r->traits & REQUEST_CANCELLED))
 		return r->outstanding ? ENGINE_PARKED : ENGINE_FAILED;
+	if (r->gathered)
+		return ENGINE_PARKED;
 	if (r->parked) {
 		struct taio_step *step = r->parked;
 
@@ -447,7 +457,7 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 		if (r->state != REQUEST_READY || (r->traits & REQUEST_QUEUED))
 			return ENGINE_PARKED;
 	}
-	while (!r->parked && r->outstanding < depth) {
+	while (!r->parked && !r->gathered && r->outstanding < depth) {
 		struct taio_step *step;
 		enum engine_next next;
 		unsigned int side;
@@ -456,7 +466,7 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 		if (transfer_is_over(r)) {
 			if (r->outstanding)
 				return ENGINE_PARKED;
-			if (transfer_grew(r))
+			if (transfer_grew(e, r))
 				continue;
 			return transfer_finish(e, r);
 		}
@@ -469,7 +479,8 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 			return ENGINE_FAILED;
 		}
 		/* Others want the thread, too. */
-		if (fair++ && r->outstanding == 0 && (e->ready_mask || engine_turn_is_long(e))) {
+		if ((fair++ || e->gathering) && r->outstanding == 0 &&
+		    (e->ready_mask || engine_turn_is_long(e))) {
 			engine_make_ready(e, r);
 			return ENGINE_PARKED;
 		}
@@ -500,14 +511,30 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 	return ENGINE_PARKED;
 }
 
+/* After what became of one segment: the next. */
+static enum engine_next transfer_go_on(struct taio *e, struct request *r, enum engine_next next)
+{
+	/* Parked for its descriptor, which may have become ready at once: its turn will come. */
+	if (next == ENGINE_FAILED || r->state != REQUEST_READY || (r->traits & REQUEST_QUEUED))
+		return next;
+	return transfer_advance(e, r);
+}
+
 enum engine_next transfer_done(struct taio *e, struct request *r, struct taio_step *step)
 {
 	enum engine_next next = transfer_result(e, r, step);
 
 	if (next == ENGINE_AGAIN)
 		next = transfer_issue(e, r, step);
-	/* Parked for its descriptor, which may have become ready at once: its turn will come. */
-	if (next == ENGINE_FAILED || r->state != REQUEST_READY || (r->traits & REQUEST_QUEUED))
-		return next;
-	return transfer_advance(e, r);
+	return transfer_go_on(e, r, next);
+}
+
+/* The policy has decided about a segment that was gathered. */
+enum engine_next transfer_picked(struct taio *e, struct request *r, struct taio_step *step)
+{
+	if (r->error) { /* cancelled, or another segment failed */
+		route_step_put(e, step);
+		return ENGINE_FAILED;
+	}
+	return transfer_go_on(e, r, transfer_issue(e, r, step));
 }

@@ -13,6 +13,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "util/clock.h"
+
 int workers_open(struct workers *workers, uint32_t limit, struct taio_device *const *devices)
 {
 	int rc;
@@ -70,6 +72,7 @@ static void workers_finish(struct workers *workers, struct taio_step *step)
 static void *workers_main(void *arg)
 {
 	struct workers *workers = arg;
+	uint64_t cpu_ns, before_ns = clock_thread_ns();
 
 	prctl(PR_SET_NAME, "taio-worker");
 	pthread_mutex_lock(&workers->lock);
@@ -92,6 +95,11 @@ static void *workers_main(void *arg)
 		pthread_mutex_unlock(&workers->lock);
 		device = workers->devices[step->device];
 		step->result = device->driver->run(device, step);
+		/* Since the step before: taking it and waking up for it are part of its cost. */
+		cpu_ns = clock_thread_ns();
+		if (!step->cpu_ns)
+			step->cpu_ns = cpu_ns - before_ns;
+		before_ns = cpu_ns;
 		pthread_mutex_lock(&workers->lock);
 		workers_finish(workers, step);
 	}
@@ -114,7 +122,7 @@ static int workers_start(struct workers *workers)
 	return -rc;
 }
 
-int workers_submit(struct workers *workers, struct taio_step *step)
+int workers_submit(struct workers *workers, struct taio_step *step, uint32_t threads)
 {
 	int rc = 0;
 
@@ -126,7 +134,8 @@ int workers_submit(struct workers *workers, struct taio_step *step)
 			return -errno;
 	}
 	pthread_mutex_lock(&workers->lock);
-	if (workers->idle <= workers->queued && workers->started < workers->limit)
+	if (workers->idle <= workers->queued && workers->started < threads &&
+	    workers->started < workers->limit)
 		rc = workers_start(workers);
 	if (workers->started == 0) {
 		pthread_mutex_unlock(&workers->lock);

@@ -33,8 +33,9 @@ int workers_open(struct workers *workers, uint32_t limit, struct taio_device *co
 /* No step may be in flight. */
 void workers_close(struct workers *workers);
 
-/* Return: 0; -EAGAIN, -EMFILE, ...: no thread and no descriptor could be had for it. */
-int workers_submit(struct workers *workers, struct taio_step *step);
+/* @threads: a thread is started for this step only below so many.
+ * Return: 0; -EAGAIN, -EMFILE, ...: no thread and no descriptor could be had for it. */
+int workers_submit(struct workers *workers, struct taio_step *step, uint32_t threads);
 
 /* Finished steps as a list linked through step->next. */
 struct taio_step *workers_reap(struct workers *workers);

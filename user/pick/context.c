@@ -147,6 +147,7 @@ struct pick_context *pick_add_context(struct picker *picker, uint64_t key, const
 	context->count = (uint8_t)count;
 	memcpy(context->candidate, candidates, count * sizeof(*candidates));
 	memset(context->last, PICK_NONE, sizeof(context->last));
+	memset(context->trial_last, PICK_NONE, sizeof(context->trial_last));
 	context->index = PICK_NONE;
 	for (unsigned int i = 0; i < count; i++)
 		context->candidate[i].slot = PICK_NONE;
@@ -163,6 +164,7 @@ void pick_rebind(struct picker *picker)
 		struct pick_context *context = &picker->context[i];
 		const struct taio_maps *maps = picker->maps;
 
+		memset(context->memory, 0, sizeof(context->memory)); /* of other prices */
 		if (context->index != PICK_NONE && maps->ctx[context->index].key == context->key)
 			continue;
 		context_bind(picker, context, "");

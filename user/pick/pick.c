@@ -12,12 +12,15 @@
 #define PICK_ERRORS_MAX          3   /* in a row before quarantine */
 #define PICK_LEVEL_MAX           10  /* 1 ms << 10: about a second */
 #define PICK_PROBE_SHARE         128 /* probes may cost 1/128 of the time that work took */
+#define PICK_PROBE_SPARE         16  /* a probe may cost 1/16 of the time up to a deadline */
+#define PICK_EAGER               12 /* probes that follow one which was twice as fast as its price */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
 #define PICK_MEMORY_USES         15           /* ... so often, ... */
 #define PICK_MEMORY_STREAK       8
-#define PICK_MEMORY_COST_NS      20000 /* ... for steps so short */
-#define PICK_SURPRISE            3     /* times the price */
+#define PICK_MEMORY_COST_NS      20000  /* ... for steps so short */
+#define PICK_OPEN_NS             300000 /* a ring: made, used for the first time, torn down */
+#define PICK_SURPRISE            3      /* times the price */
 #define PICK_SURPRISE_MIN_NS     20000
 
 /* The published figures as a price, when the policy has none: service time, waited for in turn by
@@ -66,6 +69,20 @@ static uint64_t pick_price(const struct picker *picker, const struct pick_query 
 	return cost;
 }
 
+/* Where prices are ranks there is no time that opening could be added to. */
+static bool pick_is_closed(const struct picker *picker, const struct pick_query *query,
+			   const struct pick_candidate *c)
+{
+	return (query->closed >> c->device & 1) && !(picker->maps->ctl->flags & TAIO_POLICY_RANKS);
+}
+
+/* To open a device costs as much as many steps, and how many will follow nobody knows. It is opened
+ * when it saves that much at once, or would have by now: so at most twice is paid. */
+static uint64_t pick_open_cost(const struct picker *picker)
+{
+	return picker->regret_ns < PICK_OPEN_NS ? PICK_OPEN_NS - picker->regret_ns : 0;
+}
+
 /* What one more request on this candidate costs now. */
 static uint64_t pick_cost(const struct picker *picker, const struct pick_query *query,
 			  const struct pick_candidate *c, uint32_t class, uint8_t *ret_bucket)
@@ -78,14 +95,22 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 	*ret_bucket = bucket;
 	if (!cost)
 		cost = pick_estimate(&c->caps, query->bytes, load);
-	if (device->in_flight && query->now_ns > device->progress_ns) {
-		/* Learners fed by completions alone cannot see a stall. */
-		uint64_t age = query->now_ns - device->progress_ns;
-
-		if (age > 2 * cost)
-			cost = age > 64 * cost ? 4 * age : cost + age;
-	}
+	if (pick_is_closed(picker, query, c))
+		cost += pick_open_cost(picker);
+	if (device->in_flight && query->now_ns > device->progress_ns)
+		cost = taio_aged(cost, query->now_ns - device->progress_ns);
 	return cost ? cost : 1;
+}
+
+static bool pick_takes_turns(const struct picker *picker)
+{
+	return picker->maps->ctl->flags & TAIO_POLICY_TURNS;
+}
+
+static bool pick_is_full(const struct pick_device *device, const struct pick_query *query)
+{
+	return device->in_flight >= device->limit ||
+	       (query->bounded && admit_is_full(&device->admit));
 }
 
 static enum taio_why pick_bar(const struct picker *picker, const struct pick_query *query,
@@ -96,7 +121,7 @@ static enum taio_why pick_bar(const struct picker *picker, const struct pick_que
 	if (device->quarantine_ns &&
 	    (device->quarantine_ns > query->now_ns || (device->on_trial && device->in_flight)))
 		return TAIO_WHY_QUARANTINE;
-	if (device->in_flight >= device->limit)
+	if (pick_is_full(device, query))
 		return TAIO_WHY_FULL;
 	return TAIO_WHY_PRICE;
 }
@@ -113,10 +138,14 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 
 	if (c->slot == PICK_NONE || device->in_flight || cost <= best)
 		return false;
-	if (!(picker->maps->price[cell].probe & (1u << c->slot)))
+	if (!device->eager && !(picker->maps->price[cell].probe & (1u << c->slot)))
 		return false;
 	if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns)
 		return false;
+	if (query->spare_ns && cost > query->spare_ns / PICK_PROBE_SPARE)
+		return false;
+	if (device->eager)
+		return true;
 	last = picker->maps->lat[cell * TAIO_SLOTS + c->slot].last_ns;
 	if (device->probed_ns > last)
 		last = device->probed_ns;
@@ -128,9 +157,41 @@ struct pick_best {
 	const struct pick_candidate *candidate, *soonest, *probe, *kept;
 	uint64_t cost, probe_cost, kept_cost;
 	uint8_t bucket, probe_bucket, kept_bucket;
-	unsigned int open; /* candidates that could run it */
+	uint64_t closed_cost; /* of the cheapest that is not open, were it open */
+	unsigned int open;    /* candidates that could run it */
 	bool full;
 };
+
+static uint8_t pick_last(const struct pick_query *query, uint32_t class)
+{
+	const struct pick_context *context = query->context;
+
+	return query->trial ? context->trial_last[class] : context->last[class];
+}
+
+static void pick_set_last(const struct pick_query *query, uint32_t class, uint8_t device)
+{
+	if (query->trial)
+		query->context->trial_last[class] = device;
+	else
+		query->context->last[class] = device;
+}
+
+/* Where to begin: a policy that wants turns gets the candidate behind the one taken last, since
+ * of equals the first wins. */
+static unsigned int pick_start(const struct picker *picker, const struct pick_query *query,
+			       uint32_t class)
+{
+	const struct pick_context *context = query->context;
+	uint8_t last = pick_last(query, class);
+
+	if (!pick_takes_turns(picker))
+		return 0;
+	for (unsigned int i = 0; i < context->count; i++)
+		if (context->candidate[i].device == last)
+			return i + 1;
+	return 0;
+}
 
 static void pick_scan(const struct picker *picker, const struct pick_query *query, uint32_t class,
 		      struct pick_best *best)
@@ -138,9 +199,11 @@ static void pick_scan(const struct picker *picker, const struct pick_query *quer
 	const struct pick_context *context = query->context;
 	uint64_t skip = query->skip | context->unfit;
 
-	best->cost = UINT64_MAX;
-	for (unsigned int i = 0; i < context->count; i++) {
-		const struct pick_candidate *c = &context->candidate[i];
+	best->cost = best->closed_cost = UINT64_MAX;
+	for (unsigned int i = 0, at = pick_start(picker, query, class); i < context->count;
+	     i++, at++) {
+		const struct pick_candidate *c =
+			&context->candidate[at < context->count ? at : at - context->count];
 		enum taio_why bar;
 		uint64_t cost;
 		uint8_t bucket;
@@ -161,12 +224,15 @@ static void pick_scan(const struct picker *picker, const struct pick_query *quer
 		}
 		best->open++;
 		cost = pick_cost(picker, query, c, class, &bucket);
+		if (pick_is_closed(picker, query, c) &&
+		    cost - pick_open_cost(picker) < best->closed_cost)
+			best->closed_cost = cost - pick_open_cost(picker);
 		if (cost < best->cost) {
 			best->cost = cost;
 			best->candidate = c;
 			best->bucket = bucket;
 		}
-		if (c->device == context->last[class]) {
+		if (c->device == pick_last(query, class)) {
 			best->kept = c;
 			best->kept_cost = cost;
 			best->kept_bucket = bucket;
@@ -209,7 +275,7 @@ static void pick_take(const struct pick_query *query, const struct pick_candidat
 	ret->cell = c->slot == PICK_NONE ? UINT16_MAX
 					 : (uint16_t)(query->context->index * TAIO_CLASSES + class);
 	ret->predicted_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
-	query->context->last[class] = c->device;
+	pick_set_last(query, class, c->device);
 }
 
 static uint32_t pick_version(const struct picker *picker, const struct pick_query *query,
@@ -237,8 +303,7 @@ static bool pick_remembered(const struct picker *picker, const struct pick_query
 
 	if (!memory->left || query->now_ns >= memory->until_ns || memory->goal != query->goal ||
 	    memory->skip != (query->skip | query->context->unfit) || device->quarantine_ns ||
-	    device->in_flight >= device->limit ||
-	    memory->version != pick_version(picker, query, class) ||
+	    pick_is_full(device, query) || memory->version != pick_version(picker, query, class) ||
 	    taio_bucket_of(pick_load(picker, device)) != memory->bucket ||
 	    (device->in_flight && query->now_ns > device->progress_ns + 2ULL * memory->cost_ns))
 		return false;
@@ -254,6 +319,8 @@ static void pick_remember(const struct picker *picker, const struct pick_query *
 	struct pick_memory *memory = &query->context->memory[class];
 	uint8_t at = (uint8_t)(c - query->context->candidate);
 
+	if (query->trial)
+		return;
 	if (memory->at != at || memory->bucket != bucket || memory->goal != query->goal)
 		memory->streak = 0;
 	else if (memory->streak < PICK_MEMORY_STREAK)
@@ -271,14 +338,40 @@ static void pick_remember(const struct picker *picker, const struct pick_query *
 	memory->left = PICK_MEMORY_USES;
 }
 
-int pick_choose(struct picker *picker, const struct pick_query *query,
-		struct pick_choice *ret_choice)
+bool pick_take_slot(const struct picker *picker, const struct pick_query *query, uint8_t slot,
+		    struct pick_choice *ret_choice)
+{
+	const struct pick_context *context = query->context;
+	uint64_t skip = query->skip | context->unfit;
+	uint32_t class = taio_class_of(query->bytes);
+
+	for (unsigned int i = 0; i < context->count; i++) {
+		const struct pick_candidate *c = &context->candidate[i];
+		uint64_t cost;
+		uint8_t bucket;
+
+		if (c->slot != slot)
+			continue;
+		if (skip & (1ULL << c->device) || pick_bar(picker, query, c) != TAIO_WHY_PRICE)
+			return false;
+		cost = pick_cost(picker, query, c, class, &bucket);
+		pick_take(query, c, class, cost, bucket, TAIO_WHY_POLICY, ret_choice);
+		return true;
+	}
+	return false;
+}
+
+static int pick_decide(struct picker *picker, const struct pick_query *query,
+		       struct pick_choice *ret_choice)
 {
 	uint32_t class = taio_class_of(query->bytes);
 	struct pick_best best = { 0 };
 
 	assert(query->goal < TAIO_GOALS);
-	if (pick_remembered(picker, query, class, ret_choice))
+	if (picker->maps->ctl->flags & TAIO_POLICY_PICKS && picker->maps->batch &&
+	    pick_by_hook(picker, query, ret_choice))
+		return 0;
+	if (!query->trial && pick_remembered(picker, query, class, ret_choice))
 		return 0;
 	pick_scan(picker, query, class, &best);
 	if (!best.candidate) {
@@ -290,18 +383,28 @@ int pick_choose(struct picker *picker, const struct pick_query *query,
 			  TAIO_WHY_QUARANTINE, ret_choice);
 		return 0;
 	}
+	/* Less than twice as cheap is no reason to open a device: published figures are not exact. */
+	if (best.closed_cost < best.cost / 2)
+		picker->regret_ns += best.cost - best.closed_cost;
 	if (query->may_probe && picker->probe_credit_ns > 0) {
 		pick_find_probe(picker, query, class, &best);
 		if (best.probe) {
-			uint8_t last = query->context->last[class];
+			uint8_t last = pick_last(query, class);
 
 			picker->probe_credit_ns -= (int64_t)(best.probe_cost - best.cost);
 			picker->device[best.probe->device].probed_ns = query->now_ns;
+			if (picker->device[best.probe->device].eager)
+				picker->device[best.probe->device].eager--;
 			pick_take(query, best.probe, class, best.probe_cost, best.probe_bucket,
 				  TAIO_WHY_PROBE, ret_choice);
-			query->context->last[class] = last;
+			pick_set_last(query, class, last);
 			return 0;
 		}
+	}
+	if (pick_takes_turns(picker)) {
+		pick_take(query, best.candidate, class, best.cost, best.bucket,
+			  best.open == 1 ? TAIO_WHY_ONLY : TAIO_WHY_PRICE, ret_choice);
+		return 0;
 	}
 	/* Hysteresis: 1/16 is within the noise of what is learnt. */
 	if (best.kept && best.kept != best.candidate &&
@@ -315,6 +418,104 @@ int pick_choose(struct picker *picker, const struct pick_query *query,
 	pick_take(query, best.candidate, class, best.cost, best.bucket,
 		  best.open == 1 ? TAIO_WHY_ONLY : TAIO_WHY_PRICE, ret_choice);
 	return 0;
+}
+
+int pick_choose(struct picker *picker, const struct pick_query *query,
+		struct pick_choice *ret_choice)
+{
+	const struct taio_maps *own = picker->maps;
+	int rc;
+
+	if (!query->trial)
+		return pick_decide(picker, query, ret_choice);
+	picker->maps = query->trial;
+	rc = pick_decide(picker, query, ret_choice);
+	picker->maps = own;
+	return rc;
+}
+
+/* ---- judging ---- */
+
+#define PICK_JUDGE_COUNT 8 /* completions of a candidate: then it counts as measured */
+
+struct pick_look {
+	const struct pick_candidate *chosen, *unknown;
+	uint64_t own_ns, best_ns, unknown_ns;
+	uint8_t bucket; /* of unknown */
+};
+
+static bool pick_is_measured(const struct picker *picker, const struct pick_context *context,
+			     const struct pick_candidate *c, uint32_t class)
+{
+	uint32_t cell = context->index * TAIO_CLASSES + class;
+
+	return picker->maps->lat[cell * TAIO_SLOTS + c->slot].count >= PICK_JUDGE_COUNT;
+}
+
+static void pick_look(const struct picker *picker, const struct pick_query *query, uint32_t class,
+		      uint8_t chosen, struct pick_look *look)
+{
+	const struct pick_context *context = query->context;
+	uint64_t skip = query->skip | context->unfit;
+
+	look->best_ns = look->unknown_ns = UINT64_MAX;
+	for (unsigned int i = 0; i < context->count; i++) {
+		const struct pick_candidate *c = &context->candidate[i];
+		uint8_t bucket;
+		uint64_t cost;
+
+		if (c->slot == PICK_NONE)
+			continue;
+		cost = pick_cost(picker, query, c, class, &bucket);
+		if (c->device == chosen) {
+			look->chosen = c;
+			look->own_ns = cost;
+		} else if (skip & (1ULL << c->device) ||
+			   pick_bar(picker, query, c) != TAIO_WHY_PRICE) {
+			continue;
+		}
+		if (pick_is_measured(picker, context, c, class)) {
+			if (cost < look->best_ns)
+				look->best_ns = cost;
+		} else if (cost < look->unknown_ns && c->device != chosen) {
+			look->unknown = c;
+			look->unknown_ns = cost;
+			look->bucket = bucket;
+		}
+	}
+}
+
+bool pick_judge(struct picker *picker, const struct pick_query *query, const struct taio_maps *maps,
+		struct pick_choice *choice, struct pick_verdict *ret_verdict)
+{
+	const struct taio_maps *own = picker->maps;
+	uint32_t class = taio_class_of(query->bytes);
+	struct pick_look look = { 0 };
+	bool measured;
+
+	if (choice->why != TAIO_WHY_PRICE || choice->slot == PICK_NONE)
+		return false;
+	picker->maps = maps;
+	pick_look(picker, query, class, choice->device, &look);
+	if (look.unknown && look.unknown_ns <= look.own_ns && query->may_probe &&
+	    picker->probe_credit_ns > 0) {
+		uint8_t last = pick_last(query, class);
+
+		picker->probe_credit_ns -= (int64_t)look.unknown_ns;
+		pick_take(query, look.unknown, class, look.unknown_ns, look.bucket, TAIO_WHY_PROBE,
+			  choice);
+		pick_set_last(query, class, last);
+		picker->maps = own;
+		return false;
+	}
+	measured = look.chosen && pick_is_measured(picker, query->context, look.chosen, class);
+	picker->maps = own;
+	if (!measured)
+		return false;
+	ret_verdict->own_ns = look.own_ns;
+	ret_verdict->best_ns = look.best_ns;
+	ret_verdict->priced = pick_price(picker, query, look.chosen, class, choice->bucket) != 0;
+	return true;
 }
 
 unsigned int pick_explain(const struct picker *picker, const struct pick_query *query,
@@ -370,6 +571,30 @@ void pick_submitted(struct picker *picker, uint8_t number, uint64_t now_ns)
 	pick_publish_load(picker, device, 1);
 }
 
+void pick_admitted(struct picker *picker, uint8_t number)
+{
+	assert(number < TAIO_DEVICES);
+	picker->device[number].admit.inside++;
+}
+
+/* Before it is counted out: what its time says about the queue inside the device. */
+static void pick_leave(struct picker *picker, const struct pick_result *result, uint64_t ns)
+{
+	const struct pick_choice *choice = result->choice;
+	struct admit *admit = &picker->device[choice->device].admit;
+
+	if (result->learn && choice->slot != PICK_NONE && choice->cell < TAIO_CELLS) {
+		const struct taio_caps *caps =
+			&picker->maps
+				 ->caps[choice->cell / TAIO_CLASSES * TAIO_SLOTS + choice->slot];
+
+		admit_learn(admit, ns, pick_estimate(caps, result->bytes, 0), caps->parallel,
+			    result->now_ns);
+	}
+	assert(admit->inside > 0);
+	admit->inside--;
+}
+
 static void pick_break(struct pick_device *device, uint64_t now_ns)
 {
 	/* What was in flight when it broke fails for the same reason: that counts once. */
@@ -403,6 +628,17 @@ static void pick_heal(struct picker *picker, struct pick_device *device, uint64_
 		device->level--;
 		device->healed_ns = now_ns;
 	}
+}
+
+/* A probe that was much faster than its price is followed by others at once, since a policy that
+ * smooths wants to see several; what they did not cost is given back. */
+static void pick_probed(struct picker *picker, struct pick_device *device, uint64_t ns,
+			uint64_t predicted_ns)
+{
+	if (2 * ns >= predicted_ns)
+		return;
+	device->eager = PICK_EAGER;
+	picker->probe_credit_ns += (int64_t)(predicted_ns - ns);
 }
 
 /* Writes a completion for the policy; thins them when the ring fills faster than it is drained. */
@@ -453,6 +689,8 @@ bool pick_completed(struct picker *picker, const struct pick_result *result)
 		device->in_flight--;
 		pick_publish_load(picker, device, -1);
 	}
+	if (result->bounded)
+		pick_leave(picker, result, ns);
 	device->progress_ns = result->now_ns;
 	if (result->error) {
 		pick_break(device, result->now_ns);
@@ -464,8 +702,11 @@ bool pick_completed(struct picker *picker, const struct pick_result *result)
 	else if (choice->why == TAIO_WHY_PROBE)
 		flags = TAIO_SAMPLE_PROBE;
 	if (result->learn) {
-		int64_t credit = picker->probe_credit_ns + (int64_t)(ns / PICK_PROBE_SHARE);
+		int64_t credit;
 
+		if (choice->why == TAIO_WHY_PROBE)
+			pick_probed(picker, device, ns, choice->predicted_ns);
+		credit = picker->probe_credit_ns + (int64_t)(ns / PICK_PROBE_SHARE);
 		picker->probe_credit_ns =
 			credit > PICK_PROBE_CREDIT_MAX_NS ? PICK_PROBE_CREDIT_MAX_NS : credit;
 		surprise = choice->slot != PICK_NONE && ns > PICK_SURPRISE_MIN_NS &&

@@ -23,7 +23,7 @@ void plan_build(struct request *r, enum plan_end from, enum plan_end to, bool wh
 
 	assert(r->fifo_count == 0);
 	if (whole_file) {
-		assert(from == PLAN_PATH && to == PLAN_PATH);
+		assert(from == PLAN_PATH && (to == PLAN_PATH || to == PLAN_OPEN));
 		request_fifo_push(r, TAIO_STEP_FILE);
 	} else {
 		if (from == PLAN_PATH)

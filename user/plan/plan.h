@@ -13,8 +13,9 @@ enum plan_end {
 	PLAN_LISTEN   /* a peer to wait for */
 };
 
-/* Fills the FIFO of @r by its ends and flags (enum taio_flag in r->flags). @whole_file: source and
- * destination are whole files by name, so that a small one can be copied in a single step. */
+/* Fills the FIFO of @r by its ends and flags (enum taio_flag in r->flags). @whole_file: the source is
+ * a file by name, the destination a whole file by name or an open stream, so that a small one can be
+ * copied in a single step. */
 void plan_build(struct request *r, enum plan_end from, enum plan_end to, bool whole_file);
 
 /* Does a pair make sense? Return: NULL, or the reason why not, a sentence. */

@@ -16,6 +16,8 @@
 #include "policy/machine.h"
 #include "policy/native.h"
 
+_Static_assert(ADMIN_PROGRAMS == OBJECT_PROGS, "each program of an object has its place");
+
 #define ADMIN_SHOW_MS 1000
 #define ADMIN_SWAP_MS 20000 /* the verifier may take its time */
 
@@ -170,6 +172,11 @@ int admin_find(const char *name, char *ret_path, size_t size, char *why, size_t 
 	return object_find(name, ret_path, size, why, why_size);
 }
 
+int admin_headers(char *ret_bpf, char *ret_include, size_t size)
+{
+	return object_headers(ret_bpf, ret_include, size);
+}
+
 /* ---- engines ---- */
 
 static void admin_command(unsigned int pid, char *ret_command, size_t size)
@@ -203,9 +210,11 @@ static void admin_read_info(struct admin_engine *engine, const char *answer)
 	const char *reason = strstr(answer, "reason=");
 
 	if (sscanf(answer,
-		   "ok name=%15s where=%u abi=%u swaps=%llu ticks=%llu samples=%llu fallbacks=%llu",
-		   info->name, &info->where, &info->abi, &swaps, &ticks, &samples,
-		   &fallbacks) != 7) {
+		   "ok name=%15s where=%u abi=%u swaps=%llu ticks=%llu samples=%llu fallbacks=%llu "
+		   "watched=%u strikes=%u regret=%u share=%u canary=%15s",
+		   info->name, &info->where, &info->abi, &swaps, &ticks, &samples, &fallbacks,
+		   &info->watched, &info->strikes, &info->regret_percent, &info->canary_permille,
+		   info->canary) != 12) {
 		snprintf(engine->error, sizeof(engine->error), "%.150s",
 			 strncmp(answer, "error ", 6) ? "an answer that makes no sense"
 						      : answer + 6);
@@ -215,6 +224,8 @@ static void admin_read_info(struct admin_engine *engine, const char *answer)
 	info->ticks = ticks;
 	info->samples = samples;
 	info->fallbacks = fallbacks;
+	if (!info->canary_permille)
+		info->canary[0] = '\0';
 	if (reason)
 		snprintf(info->reason, sizeof(info->reason), "%.127s", reason + 7);
 }
@@ -251,14 +262,14 @@ int admin_engines(void (*each)(void *arg, const struct admin_engine *engine), vo
 	return control_engines(admin_engine, &search);
 }
 
-int admin_swap(const struct admin_engine *engine, const char *policy, int force_bpf,
-	       char *ret_answer, size_t size)
+/* Return: 0: @answer begins behind "ok "; or negative errno, and it is a sentence. */
+static int admin_ask(const struct admin_engine *engine, const char *line, char *ret_answer,
+		     size_t size, int timeout_ms)
 {
-	char line[CONTROL_LINE], answer[1024];
+	char answer[CONTROL_LINE];
 	int rc;
 
-	snprintf(line, sizeof(line), "%s %s", force_bpf ? "load" : "swap", policy);
-	rc = control_ask(engine->pid, engine->number, line, answer, sizeof(answer), ADMIN_SWAP_MS);
+	rc = control_ask(engine->pid, engine->number, line, answer, sizeof(answer), timeout_ms);
 	if (rc < 0) {
 		snprintf(ret_answer, size, "%s",
 			 rc == -ETIMEDOUT ? "it does not answer"
@@ -266,13 +277,101 @@ int admin_swap(const struct admin_engine *engine, const char *policy, int force_
 					  : strerror(-rc));
 		return rc;
 	}
-	admin_clean(answer);
 	if (!strncmp(answer, "ok ", 3)) {
 		snprintf(ret_answer, size, "%s", answer + 3);
 		return 0;
 	}
 	snprintf(ret_answer, size, "%s", strncmp(answer, "error ", 6) ? answer : answer + 6);
+	admin_clean(ret_answer);
 	return -EREMOTEIO;
+}
+
+int admin_swap(const struct admin_engine *engine, const char *policy, int force_bpf,
+	       char *ret_answer, size_t size)
+{
+	char line[CONTROL_LINE];
+	int rc;
+
+	snprintf(line, sizeof(line), "%s %s", force_bpf ? "load" : "swap", policy);
+	rc = admin_ask(engine, line, ret_answer, size, ADMIN_SWAP_MS);
+	admin_clean(ret_answer);
+	return rc;
+}
+
+/* ---- trials ---- */
+
+int admin_canary(const struct admin_engine *engine, const char *policy, unsigned int permille,
+		 unsigned long long ms, char *ret_answer, size_t size)
+{
+	char line[CONTROL_LINE];
+	int rc;
+
+	snprintf(line, sizeof(line), "canary %u %llu %s", permille, ms, policy);
+	rc = admin_ask(engine, line, ret_answer, size, ADMIN_SWAP_MS);
+	admin_clean(ret_answer);
+	return rc;
+}
+
+int admin_decide(const struct admin_engine *engine, int promote, char *ret_answer, size_t size)
+{
+	int rc =
+		admin_ask(engine, promote ? "promote" : "abandon", ret_answer, size, ADMIN_SWAP_MS);
+
+	admin_clean(ret_answer);
+	return rc;
+}
+
+static int admin_read_row(struct taio_policy_comparison *row, const char *line)
+{
+	unsigned long long n[7];
+
+	if (sscanf(line, "%llu %llu %llu %llu %llu %llu %llu", &n[0], &n[1], &n[2], &n[3], &n[4],
+		   &n[5], &n[6]) != 7)
+		return 0;
+	*row = (struct taio_policy_comparison){ .bytes = n[0],
+						.requests = { n[1], n[4] },
+						.mean_ns = { n[2], n[5] },
+						.p99_ns = { n[3], n[6] } };
+	return 1;
+}
+
+static int admin_read_comparison(struct admin_comparison *ret, char *answer)
+{
+	unsigned long long left, failed[2];
+	char *line;
+
+	memset(ret, 0, sizeof(*ret));
+	if (sscanf(answer, "%d %u %llu %llu %llu %15s %15s", &ret->runs, &ret->permille, &left,
+		   &failed[0], &failed[1], ret->name[0], ret->name[1]) != 7)
+		return -EREMOTEIO;
+	ret->left_ms = left;
+	ret->failed[0] = failed[0];
+	ret->failed[1] = failed[1];
+	for (line = strchr(answer, '\n'); line; line = strchr(line + 1, '\n')) {
+		if (line[1] == '=' && line[2])
+			snprintf(ret->verdict, sizeof(ret->verdict), "%.159s", line + 3);
+		else if (ret->rows < 16)
+			ret->rows += (unsigned int)admin_read_row(&ret->row[ret->rows], line + 1);
+	}
+	admin_clean(ret->verdict);
+	admin_clean(ret->name[0]);
+	admin_clean(ret->name[1]);
+	return 0;
+}
+
+int admin_compare(const struct admin_engine *engine, struct admin_comparison *ret_comparison,
+		  char *why, size_t why_size)
+{
+	char answer[CONTROL_LINE];
+	int rc = admin_ask(engine, "compare", answer, sizeof(answer), ADMIN_SHOW_MS);
+
+	if (rc == 0)
+		rc = admin_read_comparison(ret_comparison, answer);
+	else
+		snprintf(why, why_size, "%.*s", (int)why_size - 1, answer);
+	if (rc && !*why)
+		snprintf(why, why_size, "an answer that makes no sense");
+	return rc;
 }
 
 /* ---- machine-wide ---- */

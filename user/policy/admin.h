@@ -13,7 +13,7 @@
 #include "taio.h"
 #include "taio_policy.h"
 
-#define ADMIN_PROGRAMS 3
+#define ADMIN_PROGRAMS 4
 
 /* A policy that could be run. */
 struct admin_policy {
@@ -42,6 +42,9 @@ int admin_check(const char *name, struct admin_policy *ret_policy, char *why, si
 /* The file of a policy, as admin_check() would find it. Return: 0; -ENOENT, ... with a sentence. */
 int admin_find(const char *name, char *ret_path, size_t size, char *why, size_t why_size);
 
+/* Directories of the headers for writing policies. Return: 0; -ENOENT. */
+int admin_headers(char *ret_bpf, char *ret_include, size_t size);
+
 /* An engine of some process. */
 struct admin_engine {
 	unsigned int pid, number; /* number: of the engine in its process */
@@ -58,6 +61,26 @@ int admin_engines(void (*each)(void *arg, const struct admin_engine *engine), vo
  * refuses; -ESRCH: it has gone; -ETIMEDOUT. */
 int admin_swap(const struct admin_engine *engine, const char *policy, int force_bpf,
 	       char *ret_answer, size_t size);
+
+/* Puts @policy on trial for @ms: it gets @permille of the requests. As admin_swap(). */
+int admin_canary(const struct admin_engine *engine, const char *policy, unsigned int permille,
+		 unsigned long long ms, char *ret_answer, size_t size);
+/* Ends a trial. As admin_swap(). */
+int admin_decide(const struct admin_engine *engine, int promote, char *ret_answer, size_t size);
+
+/* A trial that runs or has ended. */
+struct admin_comparison {
+	int runs;
+	unsigned int permille;
+	uint64_t left_ms, failed[2];
+	char name[2][16];
+	char verdict[160];
+	unsigned int rows;
+	struct taio_policy_comparison row[16];
+};
+/* Return: 0; -EREMOTEIO: there was none, or as admin_swap(), with a sentence. */
+int admin_compare(const struct admin_engine *engine, struct admin_comparison *ret_comparison,
+		  char *why, size_t why_size);
 
 /* The machine-wide policy. Return: 0; -ENOENT: there is none; -EACCES, -EBADMSG. */
 int admin_machine_show(struct taio_policy_info *ret_info, unsigned int *ret_engines);

@@ -3,6 +3,7 @@
 #include "policy/bpf_object.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,22 +16,27 @@
 #include "policy/bpf_sys.h"
 #include "policy/libbpf_dl.h"
 
+#define OBJECT_TRIES    20
 #define OBJECT_LOG_SIZE ((16U << 20) - 1) /* what a refused program of a million steps may say */
 
 const struct object_shape object_shapes[OBJECT_MAPS] = {
-	[OBJECT_CTL] = { "taio_ctl", sizeof(struct taio_ctl), 1, 1 },
-	[OBJECT_CTX] = { "taio_ctx", sizeof(struct taio_ctx), TAIO_CONTEXTS, 1 },
-	[OBJECT_CAPS] = { "taio_caps", sizeof(struct taio_caps), TAIO_CONTEXTS *TAIO_SLOTS, 1 },
-	[OBJECT_DEV] = { "taio_dev", sizeof(struct taio_dev), TAIO_DEVICES, 1 },
-	[OBJECT_LAT] = { "taio_lat", sizeof(struct taio_lat), TAIO_ROUTES, 1 },
-	[OBJECT_PRICE] = { "taio_price", sizeof(struct taio_price), TAIO_CELLS, 1 },
-	[OBJECT_ENGINE] = { "taio_engine", sizeof(struct taio_engine), TAIO_ENGINES, 1 },
-	[OBJECT_STATE] = { "taio_state", sizeof(struct taio_state), TAIO_ROUTES, 0 },
-	[OBJECT_WORK] = { "taio_work", sizeof(struct taio_work), 1, 0 },
-	[OBJECT_TIMER] = { "taio_timer", 16, 1, 0 },
+	[OBJECT_CTL] = { "taio_ctl", sizeof(struct taio_ctl), 1, OBJECT_SHARED },
+	[OBJECT_CTX] = { "taio_ctx", sizeof(struct taio_ctx), TAIO_CONTEXTS, OBJECT_SHARED },
+	[OBJECT_CAPS] = { "taio_caps", sizeof(struct taio_caps), TAIO_CONTEXTS *TAIO_SLOTS,
+			  OBJECT_SHARED },
+	[OBJECT_DEV] = { "taio_dev", sizeof(struct taio_dev), TAIO_DEVICES, OBJECT_SHARED },
+	[OBJECT_LAT] = { "taio_lat", sizeof(struct taio_lat), TAIO_ROUTES, OBJECT_SHARED },
+	[OBJECT_PRICE] = { "taio_price", sizeof(struct taio_price), TAIO_CELLS, OBJECT_SHARED },
+	[OBJECT_ENGINE] = { "taio_engine", sizeof(struct taio_engine), TAIO_ENGINES,
+			    OBJECT_SHARED },
+	[OBJECT_STATE] = { "taio_state", sizeof(struct taio_state), TAIO_ROUTES, OBJECT_KERNEL },
+	[OBJECT_WORK] = { "taio_work", sizeof(struct taio_work), 1, OBJECT_KERNEL },
+	[OBJECT_BATCH] = { "taio_batch", sizeof(struct taio_batch), 1, OBJECT_OWN },
+	[OBJECT_TIMER] = { "taio_timer", 16, 1, OBJECT_KERNEL },
 };
 
-const char *const object_programs[OBJECT_PROGS] = { "taio_start", "taio_tick", "taio_stop" };
+const char *const object_programs[OBJECT_PROGS] = { "taio_start", "taio_tick", "taio_pick",
+						    "taio_stop" };
 
 void object_init(struct policy_object *object)
 {
@@ -168,6 +174,12 @@ static int object_identify(struct object_job *job)
 				  job->file);
 	memcpy(&out->abi, abi, sizeof(out->abi));
 	memcpy(out->name, name, sizeof(out->name) - 1);
+	for (unsigned int i = 0; out->name[i] || !i; i++)
+		if (!isalnum((unsigned char)out->name[i]) && !strchr("_-", out->name[i] ?: ' '))
+			return policy_why(-EBADMSG, job->why, job->why_size,
+					  "%s: refused: the name of the policy must be letters, "
+					  "digits, - and _",
+					  job->file);
 	if (out->abi != TAIO_POLICY_ABI)
 		return policy_why(-EBADMSG, job->why, job->why_size,
 				  "%s: refused: policy '%s' was built for ABI %u, this engine is "
@@ -205,12 +217,12 @@ static int object_check_map(struct object_job *job, const struct object_shape *s
 	entries = job->lib.bpf_map__max_entries(map);
 	if (job->lib.bpf_map__type(map) != BPF_MAP_TYPE_ARRAY ||
 	    job->lib.bpf_map__key_size(map) != sizeof(uint32_t) ||
-	    (shape->mapped && !(job->lib.bpf_map__map_flags(map) & BPF_F_MMAPABLE)))
+	    (shape->use && !(job->lib.bpf_map__map_flags(map) & BPF_F_MMAPABLE)))
 		return policy_why(-EBADMSG, job->why, job->why_size,
 				  "%s: refused: map %s of policy '%s' is not a%s array with __u32 "
 				  "keys",
 				  job->file, shape->name, job->out->name,
-				  shape->mapped ? "n mmapable" : "n");
+				  shape->use ? "n mmapable" : "n");
 	if (value_size != shape->value_size || entries != shape->entries)
 		return policy_why(
 			-EBADMSG, job->why, job->why_size,
@@ -426,7 +438,7 @@ static int object_load_bpf(struct object_job *job)
 	while ((prog = job->lib.bpf_object__next_program(job->bpf, prog)))
 		job->lib.bpf_program__set_log_buf(prog, log, OBJECT_LOG_SIZE);
 	err = job->lib.bpf_object__load(job->bpf);
-	if (err)
+	if (err && err != -EAGAIN)
 		err = object_refusal(job, err, log);
 	free(log);
 	return err;
@@ -471,9 +483,9 @@ static void object_begin(struct object_job *job, struct policy_object *out, cons
 	job->why_size = why_size;
 }
 
-int object_load(struct policy_object *ret_object, const char *path,
-		const struct policy_request *request, const int *reuse, uint32_t engines, char *why,
-		size_t why_size)
+static int object_try(struct policy_object *ret_object, const char *path,
+		      const struct policy_request *request, const int *reuse, uint32_t engines,
+		      char *why, size_t why_size)
 {
 	struct object_job job;
 	int err;
@@ -494,6 +506,23 @@ int object_load(struct policy_object *ret_object, const char *path,
 	object_done(&job);
 	if (err)
 		object_close(ret_object);
+	return err;
+}
+
+/* The verifier gives up with -EAGAIN when a signal is pending, and the completions of a ring are
+ * signals, too: it is no verdict. */
+int object_load(struct policy_object *ret_object, const char *path,
+		const struct policy_request *request, const int *reuse, uint32_t engines, char *why,
+		size_t why_size)
+{
+	int err = -EAGAIN;
+
+	for (unsigned int i = 0; i < OBJECT_TRIES && err == -EAGAIN; i++)
+		err = object_try(ret_object, path, request, reuse, engines, why, why_size);
+	if (err == -EAGAIN)
+		err = policy_why(-EBADMSG, why, why_size,
+				 "%s: the kernel was interrupted each time that it looked at it",
+				 path);
 	return err;
 }
 

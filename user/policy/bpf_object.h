@@ -23,6 +23,7 @@ enum object_map {
 	OBJECT_ENGINE,
 	OBJECT_STATE,
 	OBJECT_WORK,
+	OBJECT_BATCH,
 	OBJECT_TIMER,
 	OBJECT_MAPS
 };
@@ -30,13 +31,18 @@ enum object_map {
 struct object_shape {
 	const char *name;
 	uint32_t value_size, entries;
-	int mapped; /* engines mmap it */
+	enum object_use {
+		OBJECT_KERNEL, /* only programs use it */
+		OBJECT_SHARED, /* engines mmap it */
+		OBJECT_OWN     /* the one engine that loaded it mmaps it, no other */
+	} use;
 };
 extern const struct object_shape object_shapes[OBJECT_MAPS];
 
 enum object_prog {
 	OBJECT_START,
 	OBJECT_TICK,
+	OBJECT_PICK,
 	OBJECT_STOP,
 	OBJECT_PROGS
 };
@@ -60,6 +66,10 @@ int object_find(const char *name, char *ret_path, size_t path_size, char *why, s
 
 /* The places where object_find() looks, one by one. Return: 0; -ENOENT: no more. */
 int object_place(unsigned int index, char *ret_directory, size_t size);
+
+/* Where the headers for writing policies are: of policy.bpf.h and of taio_policy.h.
+ * Return: 0; -ENOENT: not found, and then names that could be. */
+int object_headers(char *ret_bpf, char *ret_include, size_t size);
 
 /* Loads @path with the tunables of @request (may be NULL). @reuse: the maps to run on, as object
  * numbers -> descriptors; NULL: new ones, with room for @engines engines. Nothing runs yet.

@@ -40,7 +40,7 @@ int bpf_view_open(struct bpf_view *ret_view, const int *map, uint32_t engines, u
 		int protection = readonly & (1U << i) ? PROT_READ : PROT_READ | PROT_WRITE;
 		void *at;
 
-		if (!shape->mapped)
+		if (map[i] < 0 || shape->use == OBJECT_KERNEL)
 			continue;
 		ret_view->length[i] = bpf_page_round(entries * shape->value_size);
 		at = mmap(NULL, ret_view->length[i], protection, MAP_SHARED, map[i], 0);
@@ -73,6 +73,7 @@ void bpf_view_maps(const struct bpf_view *view, struct taio_maps *ret_maps)
 	ret_maps->lat = view->at[OBJECT_LAT];
 	ret_maps->price = view->at[OBJECT_PRICE];
 	ret_maps->engine = view->at[OBJECT_ENGINE];
+	ret_maps->batch = view->at[OBJECT_BATCH];
 }
 
 /* ---- running it ---- */
@@ -101,26 +102,33 @@ int bpf_tick_is_due(const struct taio_maps *maps, int urgent)
 	return engine->head != __atomic_load_n(&engine->tail, __ATOMIC_RELAXED);
 }
 
+/* Runs a program of the object. If another object was put onto our maps with bpftool it goes on with
+ * the program of that. */
+static int bpf_run(struct bpf_source *bpf, enum object_prog number)
+{
+	int *prog = &bpf->object.prog[number], rc = bpf_sys_run(*prog), fd;
+
+	if (rc != -ESTALE)
+		return rc;
+	fd = bpf_sys_find_user(object_programs[number], bpf->object.map[OBJECT_CTL], *prog);
+	if (fd < 0)
+		return rc;
+	close(*prog);
+	*prog = fd;
+	return bpf_sys_run(fd);
+}
+
 static int bpf_tick(struct policy_source *source, uint64_t now_ns, int urgent)
 {
-	struct bpf_source *bpf = (struct bpf_source *)source;
-	int rc, fd;
-
 	(void)now_ns;
-	if (!bpf_tick_is_due(&source->maps, urgent))
-		return 0;
-	rc = bpf_sys_run(bpf->object.prog[OBJECT_TICK]);
-	if (rc != -ESTALE)
-		return 0;
-	/* Another object was put onto our maps with bpftool: go on with its program. */
-	fd = bpf_sys_find_user(object_programs[OBJECT_TICK], bpf->object.map[OBJECT_CTL],
-			       bpf->object.prog[OBJECT_TICK]);
-	if (fd >= 0) {
-		close(bpf->object.prog[OBJECT_TICK]);
-		bpf->object.prog[OBJECT_TICK] = fd;
-		bpf_sys_run(fd);
-	}
+	if (bpf_tick_is_due(&source->maps, urgent))
+		bpf_run((struct bpf_source *)source, OBJECT_TICK);
 	return 0;
+}
+
+static int bpf_pick(void *arg)
+{
+	return bpf_run(arg, OBJECT_PICK);
 }
 
 static void bpf_close(struct policy_source *source)
@@ -191,6 +199,9 @@ int bpf_source_open(struct policy_source **ret_source, struct policy_object *obj
 	err = bpf_view_open(&bpf->view, bpf->object.map, 1, 0);
 	if (!err) {
 		bpf_view_maps(&bpf->view, &bpf->base.maps);
+		bpf->base.maps.pick = bpf_pick;
+		bpf->base.maps.pick_arg = bpf;
+		bpf->base.maps.pick_crosses = 1;
 		bpf->base.maps.engine->pid = (uint32_t)getpid();
 		if (from)
 			policy_copy_maps(&bpf->base.maps, bpf->view.at[OBJECT_LAT], &from->maps);

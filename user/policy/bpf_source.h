@@ -15,7 +15,7 @@ struct bpf_view {
 	size_t length[OBJECT_MAPS];
 };
 
-/* Maps those maps that engines need. @engines: elements of taio_engine. @readonly: by object
+/* Maps those maps that engines need and that there are (descriptor not -1). @engines: elements of taio_engine. @readonly: by object
  * number, a mask of those that are frozen. Return: 0 or negative errno, nothing left behind. */
 int bpf_view_open(struct bpf_view *ret_view, const int *map, uint32_t engines, uint32_t readonly);
 void bpf_view_close(struct bpf_view *view);

@@ -22,7 +22,7 @@
 /* Who may open what: engines of everybody need these; the rest is the policy's and root's. */
 static mode_t install_map_mode(unsigned int map)
 {
-	return object_shapes[map].mapped ? 0666 : 0600;
+	return object_shapes[map].use == OBJECT_SHARED ? 0666 : 0600;
 }
 
 static mode_t install_prog_mode(unsigned int prog)

@@ -17,8 +17,9 @@ struct policy_loading {
 	int wake_fd;              /* control socket to wake when it is done; -1 */
 	int map[OBJECT_MAPS];     /* maps to load onto (own descriptors), if reuse */
 	int reuse;
-	int must_bpf; /* no native twin may stand in */
-	int is_done;  /* atomic */
+	int must_bpf;              /* no native twin may stand in */
+	struct policy_share share; /* of a canary; permille 0: a swap */
+	int is_done;               /* atomic */
 	int err;
 	char path[PATH_MAX];
 	struct policy_request request;

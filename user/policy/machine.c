@@ -12,6 +12,7 @@
 
 #include "policy/bpf_source.h"
 #include "policy/bpf_sys.h"
+#include "policy/native.h"
 
 #define MACHINE_FROZEN    (1U << OBJECT_CTL | 1U << OBJECT_LAT | 1U << OBJECT_PRICE)
 #define MACHINE_SILENT_NS 1000000000 /* a slot is never taken from an engine that was seen since */
@@ -22,6 +23,9 @@ struct machine_source {
 	int tick;
 	uint32_t pid;
 	uint64_t started_ns;
+	const struct taio_native_policy *twin; /* whose pick hook runs here, natively */
+	struct taio_native_maps native;        /* what it sees of the maps */
+	struct taio_batch batch;
 };
 
 /* ---- slots ---- */
@@ -127,6 +131,52 @@ static int machine_tick(struct policy_source *source, uint64_t now_ns, int urgen
 	return 0;
 }
 
+/* A batch map that all users share would be overwritten by all users, so the pick hook of the
+ * machine-wide policy runs in each process, if there is a native twin of that name; else prices
+ * decide. Looked for anew at each change of policy, with the tunables of that. */
+static void machine_find_twin(struct machine_source *machine)
+{
+	const struct taio_ctl *ctl = machine->base.maps.ctl;
+	struct taio_native_maps *native = &machine->native;
+	char name[sizeof(ctl->policy) + 1] = { 0 };
+
+	memcpy(name, ctl->policy, sizeof(ctl->policy));
+	machine->twin = native_find(name);
+	native->generation = ctl->generation;
+	for (unsigned int i = 0; machine->twin && i < TAIO_TUNABLES_MAX; i++) {
+		const struct taio_tunable *t = &machine->twin->tunables[i];
+		uint32_t value = ctl->tune[i];
+
+		native->tune[i] = value < t->min ? t->min : value > t->max ? t->max : value;
+	}
+}
+
+static int machine_pick(void *arg)
+{
+	struct machine_source *machine = arg;
+
+	if (machine->native.generation != machine->base.maps.ctl->generation)
+		machine_find_twin(machine);
+	return machine->twin ? machine->twin->pick(&machine->native) : -ENOENT;
+}
+
+/* The twin may look, but not write: its maps are const where the kernel keeps them so. */
+static void machine_bind_pick(struct machine_source *machine)
+{
+	struct taio_maps *maps = &machine->base.maps;
+
+	machine->native.ctl = maps->ctl;
+	machine->native.ctx = maps->ctx;
+	machine->native.caps = maps->caps;
+	machine->native.dev = maps->dev;
+	machine->native.price = machine->view.at[OBJECT_PRICE];
+	machine->native.lat = machine->view.at[OBJECT_LAT];
+	machine->native.batch = maps->batch = &machine->batch;
+	maps->pick = machine_pick;
+	maps->pick_arg = machine;
+	machine_find_twin(machine);
+}
+
 static void machine_close(struct policy_source *source)
 {
 	struct machine_source *machine = (struct machine_source *)source;
@@ -181,7 +231,7 @@ static int machine_map(struct bpf_view *ret_view, char *why, size_t why_size)
 	for (unsigned int i = 0; i < OBJECT_MAPS; i++)
 		fd[i] = -1;
 	for (unsigned int i = 0; i < OBJECT_MAPS && err >= 0; i++)
-		if (object_shapes[i].mapped)
+		if (object_shapes[i].use == OBJECT_SHARED)
 			err = fd[i] = machine_get(i, why, why_size);
 	if (err >= 0) {
 		err = bpf_view_open(ret_view, fd, TAIO_ENGINES, MACHINE_FROZEN);
@@ -226,6 +276,7 @@ int machine_open(struct policy_source **ret_source, char *why, size_t why_size)
 		bpf_view_maps(&machine->view, &machine->base.maps);
 		machine->base.maps.shared = 1;
 		machine->base.maps.engine = NULL;
+		machine_bind_pick(machine);
 		err = machine_check(machine->base.maps.ctl, why, why_size);
 	}
 	if (!err) {

@@ -32,6 +32,7 @@ struct native_memory {
 	struct taio_price price[TAIO_CELLS];
 	struct taio_lat lat[TAIO_ROUTES];
 	struct taio_state state[TAIO_ROUTES];
+	struct taio_batch batch;
 };
 
 struct native_source {
@@ -67,6 +68,13 @@ static int native_tick(struct policy_source *source, uint64_t now_ns, int urgent
 	return 0;
 }
 
+static int native_pick(void *arg)
+{
+	struct native_source *native = arg;
+
+	return native->twin->pick(&native->maps);
+}
+
 static void native_close(struct policy_source *source)
 {
 	struct native_source *native = (struct native_source *)source;
@@ -96,6 +104,7 @@ static void native_bind(struct native_source *native)
 	maps->price = memory->price;
 	maps->engine = &memory->engine;
 	maps->work = &memory->work;
+	maps->batch = &memory->batch;
 	maps->engines = 1;
 	native->base.maps = (struct taio_maps){
 		.ctl = maps->ctl,
@@ -106,6 +115,9 @@ static void native_bind(struct native_source *native)
 		.price = maps->price,
 		.engine = maps->engine,
 		.shared = 0,
+		.batch = maps->batch,
+		.pick = native_pick,
+		.pick_arg = native,
 	};
 }
 

@@ -16,37 +16,13 @@
 
 #include "policy/bpf_source.h"
 #include "policy/control.h"
-#include "policy/loading.h"
 #include "policy/machine.h"
 #include "policy/native.h"
-#include "policy/source.h"
+#include "policy/state.h"
 
-#define POLICY_DEFAULT       "tab"
 #define POLICY_CONTROL_POLLS 50 /* an engine that never sleeps can be reached after so many ms */
 
-struct taio_policy {
-	struct taio_maps maps; /* of source; its address never changes */
-	struct policy_source *source;
-	struct policy_options options;
-	struct policy_loading *loading; /* an object on its way, or NULL */
-	uint64_t swaps, fallbacks;
-	uint32_t generation; /* of the policy that is known to run */
-	uint32_t polls;
-	int control_fd; /* -1: not yet; -2: cannot be had */
-	int ended;      /* the source cannot go on: policy_poll() replaces it */
-	char reason[128];
-};
-
-/* What a text asks for, found out. */
-struct policy_plan {
-	const struct taio_native_policy *twin; /* of that name, or NULL */
-	int in_kernel;
-	char path[PATH_MAX]; /* of the object, if in_kernel */
-	struct policy_request request;
-};
-
-__attribute__((format(printf, 2, 3))) static void policy_say(struct taio_policy *policy,
-							     const char *format, ...)
+void policy_say(struct taio_policy *policy, const char *format, ...)
 {
 	char line[600];
 	va_list args;
@@ -57,9 +33,24 @@ __attribute__((format(printf, 2, 3))) static void policy_say(struct taio_policy 
 	policy->options.log(policy->options.arg, line);
 }
 
-static void policy_set_reason(struct taio_policy *policy, const char *reason)
+void policy_set_reason(struct taio_policy *policy, const char *reason)
 {
 	snprintf(policy->reason, sizeof(policy->reason), "%.127s", reason);
+}
+
+const char *policy_where_text(const struct policy_source *source)
+{
+	static const char *const where[] = { "natively", "in the kernel", "machine-wide" };
+
+	return where[source->ops->where];
+}
+
+/* Twins of this library are known; what came from outside is not. */
+static int policy_is_watched(const struct taio_policy *policy)
+{
+	if (policy->options.engine_flags & TAIO_NO_WATCHDOG)
+		return 0;
+	return policy->options.watch_all || policy->source->ops->where != TAIO_POLICY_NATIVE;
 }
 
 static void policy_use(struct taio_policy *policy, struct policy_source *source)
@@ -67,24 +58,42 @@ static void policy_use(struct taio_policy *policy, struct policy_source *source)
 	policy->source = source;
 	policy->maps = source->maps;
 	policy->generation = source->maps.ctl->generation;
-	policy->ended = 0;
+	policy->ended = policy->bitten = 0;
+	if (policy_is_watched(policy))
+		watchdog_forgive(&policy->dog);
+	else
+		watchdog_close(&policy->dog);
+}
+
+/* Under a machine-wide policy its pick hook runs in this process, from the native twin. */
+static void policy_tell_pick(struct taio_policy *policy)
+{
+	const struct taio_maps *maps = &policy->maps;
+
+	if (maps->shared && (maps->ctl->flags & TAIO_POLICY_PICKS) &&
+	    !native_find(policy->source->name))
+		policy_say(policy,
+			   "policy '%s' picks request by request, but this library has no twin of "
+			   "it: prices decide",
+			   policy->source->name);
 }
 
 /* The new source runs; the old one may live on in it. */
-static void policy_take(struct taio_policy *policy, struct policy_source *source)
+void policy_take(struct taio_policy *policy, struct policy_source *source)
 {
 	struct policy_source *old = policy->source;
 
 	if (old && old != source)
 		old->ops->close(old);
 	policy_use(policy, source);
+	policy_tell_pick(policy);
 }
 
 /* ---- what is asked for ---- */
 
 /* A name means the same kind of policy as runs now: native beside native, kernel beside kernel. */
-static int policy_plan(const struct taio_policy *policy, const char *text, int force_bpf,
-		       struct policy_plan *ret_plan, char *why, size_t why_size)
+int policy_plan(const struct taio_policy *policy, const char *text, int force_bpf,
+		struct policy_plan *ret_plan, char *why, size_t why_size)
 {
 	const struct policy_source *source = policy->source;
 	struct policy_request *request = &ret_plan->request;
@@ -126,8 +135,8 @@ static int policy_run_native(struct taio_policy *policy, const struct taio_nativ
 	return err;
 }
 
-static int policy_run_object(struct taio_policy *policy, struct policy_object *object, char *why,
-			     size_t why_size)
+int policy_run_object(struct taio_policy *policy, struct policy_object *object, char *why,
+		      size_t why_size)
 {
 	struct policy_source *source;
 	int err = bpf_source_open(&source, object, policy->source, why, why_size);
@@ -137,13 +146,16 @@ static int policy_run_object(struct taio_policy *policy, struct policy_object *o
 	return err;
 }
 
-/* The native twin stands in when its object cannot be loaded here. Not for one that was refused:
- * its author wants to know. @err, @why: what came of loading it. */
-static int policy_stand_in(struct taio_policy *policy, const struct taio_native_policy *twin,
-			   const struct policy_request *request, int err, char *why,
-			   size_t why_size)
+int policy_may_stand_in(const struct taio_native_policy *twin, int err)
 {
-	if (!twin || (err != -EPERM && err != -ENOSYS && err != -ENOMEM && err != -EMFILE))
+	return twin && (err == -EPERM || err == -ENOSYS || err == -ENOMEM || err == -EMFILE);
+}
+
+/* The native twin stands in when its object cannot be loaded here. @err, @why: what came of it. */
+int policy_stand_in(struct taio_policy *policy, const struct taio_native_policy *twin,
+		    const struct policy_request *request, int err, char *why, size_t why_size)
+{
+	if (!policy_may_stand_in(twin, err))
 		return err;
 	policy_set_reason(policy, why);
 	policy_say(policy, "policy '%s' runs natively: %s", request->name, why);
@@ -243,18 +255,6 @@ int policy_open(struct taio_policy **ret_policy, const struct policy_options *op
 	return 0;
 }
 
-static void policy_drop_loading(struct taio_policy *policy)
-{
-	if (!policy->loading)
-		return;
-	loading_join(policy->loading);
-	if (policy->control_fd >= 0)
-		control_reply(policy->control_fd, &policy->loading->peer,
-			      "error overtaken by another change");
-	loading_free(policy->loading);
-	policy->loading = NULL;
-}
-
 void policy_close(struct taio_policy *policy)
 {
 	if (!policy)
@@ -262,12 +262,36 @@ void policy_close(struct taio_policy *policy)
 	policy_drop_loading(policy);
 	if (policy->control_fd >= 0)
 		close(policy->control_fd);
+	if (policy->canary)
+		mirror_close(&policy->canary->trial);
+	free(policy->canary);
+	watchdog_close(&policy->dog);
 	if (policy->source)
 		policy->source->ops->close(policy->source);
 	free(policy);
 }
 
 /* ---- while it runs ---- */
+
+static void policy_watch(struct taio_policy *policy, uint64_t now_ns)
+{
+	struct watchdog *dog = &policy->dog;
+
+	if (watchdog_tick(dog, native_find(POLICY_DEFAULT), &policy->maps, now_ns))
+		policy->bitten = 1;
+	policy->maps.engine->watch_strikes = dog->strikes; /* for readers of a dump */
+	policy->maps.engine->watch_regret = dog->regret_percent;
+}
+
+const struct taio_maps *policy_judge(const struct taio_policy *policy)
+{
+	return policy->dog.shadow.source ? &policy->dog.shadow.source->maps : NULL;
+}
+
+void policy_judged(struct taio_policy *policy, uint64_t own_ns, uint64_t best_ns, int priced)
+{
+	watchdog_judged(&policy->dog, own_ns, best_ns, priced);
+}
 
 const struct taio_maps *policy_maps(const struct taio_policy *policy)
 {
@@ -284,21 +308,22 @@ void policy_tick(struct taio_policy *policy, uint64_t now_ns, int urgent)
 	if (source->ops->tick(source, now_ns, urgent))
 		policy->ended = 1;
 	policy->maps.engine = source->maps.engine; /* a lost slot is replaced by another */
+	if (policy_is_watched(policy))
+		policy_watch(policy, now_ns);
+	if (policy_on_trial(policy))
+		mirror_feed(&policy->canary->trial, &policy->maps, now_ns, TAIO_RING, NULL, NULL);
 }
 
-/* Nothing that was measured under the old policy is lost with it. */
-static void policy_drain(struct taio_policy *policy)
+void policy_drain(struct taio_policy *policy)
 {
 	policy->source->ops->tick(policy->source, policy_now_ns(), 1);
 }
 
-static void policy_changed(struct taio_policy *policy)
+void policy_changed(struct taio_policy *policy)
 {
-	static const char *const where[] = { "natively", "in the kernel", "machine-wide" };
-
 	policy->swaps++;
 	policy_say(policy, "policy '%s' runs %s now", policy->source->name,
-		   where[policy->source->ops->where]);
+		   policy_where_text(policy->source));
 }
 
 int policy_swap(struct taio_policy *policy, const char *name, int force_bpf, char *why,
@@ -316,25 +341,37 @@ int policy_swap(struct taio_policy *policy, const char *name, int force_bpf, cha
 		memcpy(policy->reason, before, sizeof(before));
 		return err;
 	}
+	policy_trial_drop(policy, "another policy was put in the place of the running one");
 	policy_changed(policy);
 	return 0;
 }
 
-int policy_reject(struct taio_policy *policy, const char *reason)
+/* @shadow: goes on with what the watchdog's own copy of the built-in policy learnt, not with what
+ * the maps of a bad policy say. */
+static int policy_go_back(struct taio_policy *policy, const char *reason, int shadow)
 {
 	char why[128];
-	int err;
+	int err = 0;
 
 	policy_drop_loading(policy);
+	policy_trial_drop(policy, "the running policy was replaced by the built-in one");
 	policy_say(policy, "policy '%s' is replaced by the built-in '%s': %s", policy->source->name,
 		   POLICY_DEFAULT, reason);
-	err = policy_run_default(policy, why, sizeof(why));
+	if (shadow && policy->dog.shadow.source)
+		policy_take(policy, mirror_promote(&policy->dog.shadow, &policy->maps));
+	else
+		err = policy_run_default(policy, why, sizeof(why));
 	if (err)
 		return err;
 	policy_set_reason(policy, reason);
 	policy->fallbacks++;
 	policy->swaps++;
 	return 0;
+}
+
+int policy_reject(struct taio_policy *policy, const char *reason)
+{
+	return policy_go_back(policy, reason, 0);
 }
 
 /* ---- the control socket ---- */
@@ -349,127 +386,6 @@ int policy_fd(struct taio_policy *policy)
 	return policy->control_fd >= 0 ? policy->control_fd : -1;
 }
 
-static void policy_answer_show(struct taio_policy *policy, const struct control_peer *peer)
-{
-	struct taio_policy_info info;
-	char line[512];
-
-	policy_info(policy, &info);
-	snprintf(line, sizeof(line),
-		 "ok name=%s where=%u abi=%u swaps=%llu ticks=%llu samples=%llu fallbacks=%llu "
-		 "reason=%s",
-		 info.name, info.where, info.abi, (unsigned long long)info.swaps,
-		 (unsigned long long)info.ticks, (unsigned long long)info.samples,
-		 (unsigned long long)info.fallbacks, info.reason);
-	control_reply(policy->control_fd, peer, line);
-}
-
-static void policy_answer(struct taio_policy *policy, const struct control_peer *peer, int err,
-			  const char *why)
-{
-	static const char *const where[] = { "natively", "in the kernel", "machine-wide" };
-	char line[600];
-
-	if (err)
-		snprintf(line, sizeof(line), "error %.500s", why);
-	else
-		snprintf(line, sizeof(line), "ok %s runs %s%s%s", policy->source->name,
-			 where[policy->source->ops->where], policy->reason[0] ? ": " : "",
-			 policy->reason);
-	control_reply(policy->control_fd, peer, line);
-}
-
-/* Begins to load an object on a thread; policy_finish() does the rest. Return: 1: on its way; 0: no
- * thread is to be had or wanted, do it here and now. */
-static int policy_begin(struct taio_policy *policy, const char *text, int force_bpf,
-			const struct control_peer *peer)
-{
-	struct policy_plan *plan;
-	char why[512];
-	int on_its_way = 0;
-
-	if (policy->options.engine_flags & TAIO_NO_WORKERS)
-		return 0;
-	plan = malloc(sizeof(*plan));
-	if (!plan)
-		return 0;
-	if (policy_plan(policy, text, force_bpf, plan, why, sizeof(why)) == 0 && plan->in_kernel)
-		on_its_way = loading_start(&policy->loading, plan->path, &plan->request,
-					   bpf_source_reuse(policy->source), peer,
-					   policy->control_fd) == 0;
-	if (on_its_way)
-		policy->loading->must_bpf = force_bpf;
-	free(plan);
-	return on_its_way;
-}
-
-static int policy_serve_swap(struct taio_policy *policy, const char *text, int force_bpf,
-			     const struct control_peer *peer)
-{
-	char why[512];
-	int err;
-
-	if (policy->loading) {
-		control_reply(policy->control_fd, peer, "error another change is on its way");
-		return 0;
-	}
-	if (policy_begin(policy, text, force_bpf, peer))
-		return 0;
-	err = policy_swap(policy, text, force_bpf, why, sizeof(why));
-	policy_answer(policy, peer, err, why);
-	return err == 0;
-}
-
-static int policy_serve(struct taio_policy *policy)
-{
-	struct control_peer peer;
-	char line[CONTROL_LINE];
-	int changed = 0;
-
-	while (control_receive(policy->control_fd, line, sizeof(line), &peer)) {
-		if (!line[0])
-			continue; /* only a wake-up */
-		if (!strcmp(line, "show"))
-			policy_answer_show(policy, &peer);
-		else if (!strncmp(line, "swap ", 5))
-			changed |= policy_serve_swap(policy, line + 5, 0, &peer);
-		else if (!strncmp(line, "load ", 5))
-			changed |= policy_serve_swap(policy, line + 5, 1, &peer);
-		else
-			control_reply(policy->control_fd, &peer, "error no such request");
-	}
-	return changed;
-}
-
-/* The object is in the kernel, or was refused. */
-static int policy_finish(struct taio_policy *policy)
-{
-	struct policy_loading *job = policy->loading;
-	char before[sizeof(policy->reason)];
-	int err;
-
-	policy->loading = NULL;
-	loading_join(job);
-	policy_drain(policy);
-	memcpy(before, policy->reason, sizeof(before));
-	policy_set_reason(policy, "");
-	err = job->err;
-	if (!err) {
-		err = policy_run_object(policy, &job->object, job->why, sizeof(job->why));
-		object_init(&job->object); /* given away, whatever came of it */
-	} else {
-		err = policy_stand_in(policy, job->must_bpf ? NULL : native_find(job->request.name),
-				      &job->request, err, job->why, sizeof(job->why));
-	}
-	if (err)
-		memcpy(policy->reason, before, sizeof(before));
-	else
-		policy_changed(policy);
-	policy_answer(policy, &job->peer, err, job->why);
-	loading_free(job);
-	return err == 0;
-}
-
 /* ---- what changes by itself ---- */
 
 /* The machine-wide policy is gone: go on with a copy of what it knew. */
@@ -481,19 +397,30 @@ static int policy_leave(struct taio_policy *policy)
 					     : "the machine-wide policy was uninstalled") == 0;
 }
 
+static int policy_bite(struct taio_policy *policy)
+{
+	char reason[sizeof(policy->dog.fault)];
+
+	policy->bitten = 0;
+	memcpy(reason, policy->dog.fault, sizeof(reason));
+	return policy_go_back(policy, reason, 1) == 0;
+}
+
 /* Somebody put another object onto our maps, with bpftool or `taio policy install`. */
 static int policy_notice(struct taio_policy *policy)
 {
 	struct policy_source *source = policy->source;
 
-	if (policy->maps.ctl->magic != TAIO_CTL_MAGIC)
-		return 0; /* the next tick will tell */
+	if (!policy_ctl_is_sane(policy->maps.ctl))
+		return 0; /* the next tick or the watchdog will tell */
 	memset(source->name, 0, sizeof(source->name));
 	memcpy(source->name, policy->maps.ctl->policy, sizeof(source->name) - 1);
 	source->text[0] = '\0';
 	policy->generation = policy->maps.ctl->generation;
 	policy_set_reason(policy, "");
+	watchdog_forgive(&policy->dog);
 	policy_changed(policy);
+	policy_tell_pick(policy);
 	return 1;
 }
 
@@ -503,6 +430,8 @@ int policy_poll(struct taio_policy *policy)
 
 	if (policy->ended)
 		changed |= policy_leave(policy);
+	if (policy->bitten)
+		changed |= policy_bite(policy);
 	if (policy->maps.ctl->generation != policy->generation)
 		changed |= policy_notice(policy);
 	if (policy->control_fd == -1 && ++policy->polls >= POLICY_CONTROL_POLLS)
@@ -510,7 +439,9 @@ int policy_poll(struct taio_policy *policy)
 	if (policy->control_fd >= 0)
 		changed |= policy_serve(policy);
 	if (policy->loading && loading_is_done(policy->loading))
-		changed |= policy_finish(policy);
+		changed |= policy_finish_loading(policy);
+	if (policy_on_trial(policy))
+		changed |= policy_trial_poll(policy, policy_now_ns());
 	return changed;
 }
 
@@ -528,4 +459,12 @@ void policy_info(const struct taio_policy *policy, struct taio_policy_info *ret_
 	ret_info->ticks = policy->maps.ctl->ticks;
 	ret_info->samples = policy->maps.ctl->samples;
 	ret_info->fallbacks = policy->fallbacks;
+	ret_info->watched = (uint32_t)policy_is_watched(policy);
+	ret_info->strikes = policy->dog.strikes;
+	ret_info->regret_percent = policy->dog.regret_percent;
+	if (policy_on_trial(policy)) {
+		memcpy(ret_info->canary, policy->canary->trial.source->name,
+		       sizeof(ret_info->canary) - 1);
+		ret_info->canary_permille = policy->canary->permille;
+	}
 }

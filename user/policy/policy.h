@@ -14,6 +14,7 @@
 
 struct taio_policy;
 struct taio_policy_info; /* taio.h */
+struct taio_policy_comparison;
 
 /* The maps of a policy, mapped into this process. Field addresses may change at a swap (never
  * between two calls of policy_swap(), policy_poll()); indices of contexts, devices and slots stay.*/
@@ -26,12 +27,20 @@ struct taio_maps {
 	const struct taio_price *price; /* read-only for engines when machine-wide */
 	struct taio_engine *engine;     /* this engine's own slot */
 	uint32_t shared;                /* 1: other processes use the same maps */
+
+	/* The policy's pick hook: it answers what stands in batch. Return: answers; negative
+	 * errno: none. Only while ctl->flags say TAIO_POLICY_PICKS. */
+	struct taio_batch *batch; /* this engine's own; NULL: there is no hook to ask here */
+	int (*pick)(void *arg);
+	void *pick_arg;
+	uint32_t pick_crosses; /* 1: pick() is a system call, worth it for many or long steps */
 };
 
 struct policy_options {
 	const char *name;      /* as taio_engine_options.policy; NULL: default rules */
 	uint32_t engine_flags; /* enum taio_engine_flag: TAIO_NO_BPF, TAIO_NO_CONTROL, ... */
 	int force_bpf;         /* load the object, never the native twin */
+	int watch_all;         /* tests: the watchdog looks at native twins, too */
 	void (*log)(void *arg, const char *line); /* never NULL */
 	void *arg;
 };
@@ -62,9 +71,59 @@ int policy_fd(struct taio_policy *policy);
 int policy_swap(struct taio_policy *policy, const char *name, int force_bpf, char *why,
 		size_t why_size);
 
-/* For the engine's watchdog: goes back to the built-in policy, natively, with a copy of what was
- * learnt. @reason: one sentence. Return: 0; -ENOMEM: the running policy stays. */
+/* Goes back to the built-in policy, natively, with a copy of what was learnt. @reason: one sentence.
+ * Return: 0; -ENOMEM: the running policy stays. */
 int policy_reject(struct taio_policy *policy, const char *reason);
+
+/* ---- the watchdog ---- */
+
+#define POLICY_JUDGE_EVERY 16 /* so many decisions: one is judged */
+
+/* What the built-in policy would charge, to judge a decision by; NULL: nobody watches. */
+const struct taio_maps *policy_judge(const struct taio_policy *policy);
+/* One decision was judged: it costs @own_ns, @best_ns was to be had; @priced: it had a price. */
+void policy_judged(struct taio_policy *policy, uint64_t own_ns, uint64_t best_ns, int priced);
+
+/* ---- a policy on trial ---- */
+
+#define POLICY_CANARY_NS 60000000000ULL /* of a canary of which nobody says how long */
+
+struct policy_share {
+	uint32_t permille; /* of the requests, 1..500 */
+	uint64_t ns;       /* then the better policy stays; 0: POLICY_CANARY_NS */
+};
+
+/* Gives @text (as for policy_swap()) a share of the requests. When its time is over, the better of
+ * both stays by itself. Return: 0; -EBUSY: a canary runs already; -EINVAL: no such share; or what
+ * policy_swap() says; with a sentence. */
+int policy_canary(struct taio_policy *policy, const char *text, const struct policy_share *share,
+		  char *why, size_t why_size);
+/* Could it be begun now? */
+int policy_canary_check(const struct taio_policy *policy, const struct policy_share *share,
+			char *why, size_t why_size);
+/* Ends it: the one on trial becomes the policy, or goes. Return: 0; -ENOENT: none runs. */
+int policy_decide(struct taio_policy *policy, int promote, char *why, size_t why_size);
+
+/* Is the next request one of those of the policy on trial? To be asked once for each. */
+int policy_next_is_canary(struct taio_policy *policy);
+/* By which maps their decisions are made; NULL: no canary runs any more. */
+const struct taio_maps *policy_canary_maps(const struct taio_policy *policy);
+/* Tells how a request ended; nothing happens when no canary runs. */
+void policy_canary_count(struct taio_policy *policy, int on_trial, int failed, uint64_t bytes,
+			 uint64_t accepted_ns, uint64_t ns);
+
+/* The canary that runs, or the last one. permille is 0 if there was none. */
+struct policy_comparison {
+	int runs;
+	uint32_t permille;
+	uint64_t left_ns;
+	uint64_t failed[2];
+	char name[2][16];
+	char verdict[160]; /* how it ended, or how it stands */
+};
+/* Writes a row for each size class that has requests, @max at most. Return: how many. */
+unsigned int policy_compare(const struct taio_policy *policy, struct policy_comparison *ret_whole,
+			    struct taio_policy_comparison *rows, unsigned int max);
 
 void policy_info(const struct taio_policy *policy, struct taio_policy_info *ret_info);
 

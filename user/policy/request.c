@@ -128,6 +128,19 @@ int policy_request_tune(const struct policy_request *request, const char *policy
 	return 0;
 }
 
+int policy_ctl_is_sane(const struct taio_ctl *ctl)
+{
+	size_t length = strnlen(ctl->policy, sizeof(ctl->policy));
+
+	if (ctl->magic != TAIO_CTL_MAGIC || ctl->abi != TAIO_POLICY_ABI || !length ||
+	    length == sizeof(ctl->policy))
+		return 0;
+	for (size_t i = 0; i < length; i++)
+		if (!isgraph((unsigned char)ctl->policy[i]))
+			return 0;
+	return 1;
+}
+
 void policy_copy_maps(const struct taio_maps *to, struct taio_lat *lat,
 		      const struct taio_maps *from)
 {

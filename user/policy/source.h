@@ -54,6 +54,9 @@ int policy_request_tune(const struct policy_request *request, const char *policy
 void policy_copy_maps(const struct taio_maps *to, struct taio_lat *lat,
 		      const struct taio_maps *from);
 
+/* Does it look like what the core writes? Others may have written to it. */
+int policy_ctl_is_sane(const struct taio_ctl *ctl);
+
 /* snprintf() into @why. Return: @err, so that it can end a function. */
 __attribute__((format(printf, 4, 5))) int policy_why(int err, char *why, size_t why_size,
 						     const char *format, ...);

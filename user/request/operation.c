@@ -52,6 +52,8 @@ static const char *const reasons[TAIO_WHY_COUNT] = {
 	[TAIO_WHY_RETRY] = "retry",          [TAIO_WHY_QUARANTINE] = "quarantine",
 	[TAIO_WHY_BLOCKING] = "would block", [TAIO_WHY_FULL] = "full",
 	[TAIO_WHY_UNFIT] = "unfit",          [TAIO_WHY_UNAVAILABLE] = "unavailable",
+	[TAIO_WHY_SPREAD] = "another core",  [TAIO_WHY_POLICY] = "policy",
+	[TAIO_WHY_DETOUR] = "detour",
 };
 
 const char *operation_name(unsigned int op)

@@ -77,6 +77,7 @@ struct request {
 	uint8_t attempts;       /* of the present step, after errors */
 	uint8_t user_length;    /* the caller said how much: a source that grows is not followed */
 	uint8_t cancelled_late; /* asked for when its file had been published */
+	uint8_t gathered;       /* a segment waits for the policy's answer: no other is issued */
 };
 
 enum request_trait {
@@ -85,6 +86,7 @@ enum request_trait {
 	REQUEST_CANCELLED = 1 << 2,
 	REQUEST_SPARSE = 1 << 3,   /* the source has holes that shall stay holes */
 	REQUEST_ONLY_RW = 1 << 4,  /* a file that lies about its size (procfs): plain reads only */
+	REQUEST_CANARY = 1 << 5,   /* the policy on trial decides for it */
 	REQUEST_POSITION = 1 << 6, /* a file is used at its descriptor's own position */
 	REQUEST_QUEUED = 1 << 7    /* it is in a ready queue */
 };

@@ -16,6 +16,9 @@
  */
 uint64_t clock_ns(void);
 
+/** Nanoseconds of processor time that this thread has used. A system call. */
+uint64_t clock_thread_ns(void);
+
 /** Whether this thread reads the counter by now (1), or calls clock_gettime(2) (0). For tests. */
 int clock_is_direct(void);
 

@@ -146,7 +146,7 @@ int mem_dest_is_cold(void *p, size_t len)
 
 #endif
 
-int mem_route_is_cold(struct mem_route *route, void *to, size_t len)
+static inline int mem_route_judge(struct mem_route *route, void *to, size_t len, mem_probe is_cold)
 {
 	uintptr_t page = (uintptr_t)to >> 12;
 	/* Neighbouring buffers of a power of two must not fall on one place. */
@@ -163,7 +163,7 @@ int mem_route_is_cold(struct mem_route *route, void *to, size_t len)
 		route->spare--;
 		return 1;
 	}
-	if (!mem_dest_is_cold(to, len)) {
+	if (!is_cold(to, len)) {
 		route->streak = 0;
 		return 0;
 	}
@@ -172,6 +172,16 @@ int mem_route_is_cold(struct mem_route *route, void *to, size_t len)
 				       ? route->streak - MEM_STREAK
 				       : MEM_SPARE_MAX;
 	return 1;
+}
+
+int mem_route_is_cold(struct mem_route *route, void *to, size_t len)
+{
+	return mem_route_judge(route, to, len, mem_dest_is_cold);
+}
+
+int mem_route_ask(struct mem_route *route, void *to, size_t len, mem_probe is_cold)
+{
+	return mem_route_judge(route, to, len, is_cold);
 }
 
 /*

@@ -48,6 +48,10 @@ struct mem_route {
 #define MEM_SPARE_MAX 7
 int mem_route_is_cold(struct mem_route *route, void *to, size_t len);
 
+/** The same with a probe of the caller's: for tests, which cannot rely on what a cache does. */
+typedef int (*mem_probe)(void *to, size_t len);
+int mem_route_ask(struct mem_route *route, void *to, size_t len, mem_probe is_cold);
+
 enum mem_choice {
 	MEM_MEMCPY = 0, /* memcpy(3) */
 	MEM_NT,         /* streaming stores on this core */
