@@ -23,7 +23,7 @@
 TAIO_TUNABLES(TABLE_TUNABLES)
 
 #define TABLE_SCALE_MIN 256
-#define TABLE_OUTLIER   8 /* times a value: what a completion says beyond that is left to the tail */
+#define TABLE_OUTLIER   8 /* times a value: what a completion beyond that says is left to the tail */
 
 /* State of a route. A value is the latency in ns at that load, at scale 1. */
 enum {

@@ -3,8 +3,8 @@
 #
 # setup.sh: installs the Debian packages that building, testing and showing taio need, and mounts
 # the BPF file system. Does nothing, and needs no privilege, where all is there. docs/dependencies.md
-# says what each package is for. Usage: setup.sh [vm|plot]: with vm, also what vmtest/ needs; plot:
-# only what `make sim-plot` needs.
+# says what each package is for. Usage: setup.sh [vm|plot]: with vm, also what vmtest/ needs; with
+# plot, what only `make sim-plot` needs.
 set -u
 
 packages=(

@@ -148,7 +148,7 @@ POLICY_TEST(policy_tab, turns_the_scale_within_a_few_completions_of_a_slow_devic
 	rig_learn(&rig, CELL, 0, 0, 8000, 100);
 	table = rig_price(&rig, CELL, LATENCY, 0, 0);
 	rig_learn(&rig, CELL, 0, 0, 80000, 12);
-	cr_expect_gt(*scale, 5 * TAIO_SCALE_ONE, "scale is %u after 10 slow completions", *scale);
+	cr_expect_gt(*scale, 4 * TAIO_SCALE_ONE, "scale is %u after 10 slow completions", *scale);
 	cr_expect_lt(rig_price(&rig, CELL, LATENCY, 0, 0), 3 * table, "the table followed at once");
 	rig_learn(&rig, CELL, 0, 0, 8000, 30);
 	cr_expect_lt(*scale, 2 * TAIO_SCALE_ONE, "scale is %u after it healed", *scale);
