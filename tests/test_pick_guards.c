@@ -415,8 +415,8 @@ Test(pick_guards, age_in_flight_keeps_requests_from_a_device_that_stalls)
 	s[0].unit[B].service_ns = 100 * US;
 	s[0].unit[B].servers = 8;
 	sim_both(&s[0], &s[1], NO_AGE);
-	cr_assert_lt(s[0].p999_ns * 2, s[1].p999_ns);
-	cr_assert_lt(s[0].mean_ns, s[1].mean_ns);
+	/* What a stall catches at its beginning is lost either way, and is about one in a thousand. */
+	cr_assert_lt(s[0].mean_ns * 1.5, s[1].mean_ns);
 	free(s);
 }
 
