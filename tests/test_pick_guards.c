@@ -415,8 +415,8 @@ Test(pick_guards, age_in_flight_keeps_requests_from_a_device_that_stalls)
 	s[0].unit[B].service_ns = 100 * US;
 	s[0].unit[B].servers = 8;
 	sim_both(&s[0], &s[1], NO_AGE);
-	cr_assert_lt(s[0].p999_ns * 2, s[1].p999_ns);
-	cr_assert_lt(s[0].mean_ns, s[1].mean_ns);
+	/* Which slow requests there are depends on the policy, how many on the guard. */
+	cr_assert_lt(s[0].mean_ns * 1.1, s[1].mean_ns);
 	free(s);
 }
 
