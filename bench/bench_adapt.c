@@ -47,7 +47,7 @@ struct adapt_case {
 
 static const struct adapt_case cases[] = {
 	{ "10x slower, file reads", "delay=10x", "rw,uring", 8, 65536, false, 0, true },
-	{ "10x slower, asynchronous", "delay=10x", "uring,rw@worker", 8, 16384, false, 0, true },
+	{ "10x slower, asynchronous", "delay=10x", "uring,rw@worker", 8, 65536, false, 0, true },
 	{ "10x slower, memory", "delay=10x", "memcpy,nt", 1, 65536, true, 0, true },
 	{ "10x slower, memory, long", "delay=10x", "memcpy,nt", 1, 1u << 20, true, 0, true },
 	{ "fails, file reads", "errno=EIO", "rw,uring", 8, 65536, false, 0, true },
