@@ -105,7 +105,7 @@ static void policy_take_over(void)
 			bench_die("taio_start");
 		bench_add(&start, (double)(bench_now_ns() - begin));
 	}
-	policy_row("swap, take-over of a loaded object", "in the kernel",
+	policy_row("swap, take-over by a loaded object, nothing learnt", "in the kernel",
 		   bench_median(&start) / 1000, "us", "2000");
 	object_close(&object);
 }

@@ -225,7 +225,7 @@ enum taio_flag {
 	TAIO_NO_CLOBBER = 1 << 2,
 	/** Do not look for holes: write zeros where the source has a hole. */
 	TAIO_NO_SPARSE = 1 << 3,
-	/** Leave a socket that the engine opened half open: no shutdown after the last byte. */
+	/** No end on purpose: no shutdown before the close, no empty datagram after the last. */
 	TAIO_NO_SHUTDOWN = 1 << 4,
 	/** Keep mode, owner (where permitted) and times of the source file. */
 	TAIO_PRESERVE = 1 << 5

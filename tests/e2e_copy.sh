@@ -139,7 +139,9 @@ copy dir b
 is "a directory without -r" failed 1 dir '-r copies directories'
 mkfifo fifo
 run timeout 5 "$taio" copy fifo b
-is "a FIFO as source: an error, no hang" failed 1 fifo
+is "a FIFO as source: no hang, an error that says what to do" failed 1 fifo 'taio copy -' '< NAME'
+run timeout 5 "$taio" copy hello fifo
+is "a FIFO as destination: the same" failed 1 fifo '> NAME'
 printf old > dest
 copy -n hello dest
 is "--no-clobber: an old destination is an error" failed 1 'dest' 'File exists'

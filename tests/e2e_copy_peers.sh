@@ -42,19 +42,23 @@ if command -v nc > /dev/null; then
 	nc -l 127.0.0.1 "$port" > got &
 	child=$!
 	children+=("$child")
-	sleep 0.3
+	until_true listens "$port"
 	copy random "127.0.0.1:$port:tcp"
 	wait "$child"
 	is "a file to nc over TCP" copied random got
 	port=$(free_port)
-	run timeout 20 bash -c '"$0" copy "listen:127.0.0.1:$1:tcp" got & child=$!; sleep 0.3
-		nc -N 127.0.0.1 "$1" < random; wait $child' "$taio" "$port"
+	run timeout 20 bash -c '"$0" copy "listen:127.0.0.1:$1:tcp" got & child=$!
+		until nc -N 127.0.0.1 "$1" < random; do sleep 0.02; done; wait $child' "$taio" "$port"
 	is "from nc over TCP to a file" copied random got
 	port=$(free_port)
-	nc -l ::1 "$port" > got &
+	nc -l ::1 "$port" > got 2> /dev/null &
 	child=$!
 	children+=("$child")
-	sleep 0.3
+	listens_or_ended()
+	{
+		listens "$port" || ! kill -0 "$child" 2> /dev/null
+	}
+	until_true listens_or_ended
 	if kill -0 "$child" 2>/dev/null; then
 		copy random "[::1]:$port:tcp"
 		wait "$child"
@@ -69,8 +73,8 @@ if command -v nc > /dev/null; then
 	copy random unix:socket
 	wait "$child"
 	is "a file to nc over a Unix socket" copied random got
-	run timeout 20 bash -c '"$0" copy listen:unix:socket2 got & child=$!; sleep 0.3
-		nc -NU socket2 < random; wait $child' "$taio"
+	run timeout 20 bash -c '"$0" copy listen:unix:socket2 got & child=$!
+		until nc -NU socket2 < random 2> /dev/null; do sleep 0.02; done; wait $child' "$taio"
 	is "from nc over a Unix socket to a file" copied random got
 else
 	skip "peers: nc is missing"

@@ -87,8 +87,11 @@ mkdir vanish && for i in {1..40}; do head -c 65536 random > "vanish/$i"; done
 "$taio" copy -r --limit-rate 640K --jobs 1 vanish vanished > .out 2> .err &
 child=$!
 children+=("$child")
-until_true test -e vanished
-sleep 0.5
+some_are_there()
+{
+	[ "$(find vanished -type f 2> /dev/null | wc -l)" -ge 3 ]
+}
+until_true some_are_there
 rm -f vanish/*
 wait "$child"
 status=$? out='' err=$(cat .err)

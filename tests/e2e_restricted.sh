@@ -94,6 +94,20 @@ if [ ${#forbid[@]} -gt 0 ]; then
 	is "io_uring forbidden: what is pinned to it fails" test "$status" = 1
 	is "io_uring forbidden: and leaves nothing" test ! -e open/p
 	units "io_uring forbidden" "${forbid[@]}"
+	# what an administrator switched off: this process alone sees the switch, and the filter acts
+	# as the kernel then does
+	for value in 1 2; do
+		echo $value > switch
+		run unshare -m bash -c 'mount --bind switch /proc/sys/kernel/io_uring_disabled 2> /dev/null ||
+			exit 77; exec "$@"' switched "${forbid[@]}" ./taio devices
+		if [ "$status" = 0 ]; then
+			is "io_uring off by sysctl ($value): taio devices says so" \
+				grep -q "^ *uring .*sysctl kernel.io_uring_disabled=$value" .out
+		else
+			skip "io_uring off by sysctl ($value): no such switch, or no right to put one here"
+		fi
+	done
+	rm -f switch
 else
 	skip "io_uring forbidden: $(cat .err)"
 fi

@@ -105,14 +105,46 @@ free_port()
 	done
 }
 
-# until FUNCTION...: true within five seconds
+# until FUNCTION...: true within twenty seconds
 until_true()
 {
 	local i
 
-	for ((i = 0; i < 250; i++)); do
+	for ((i = 0; i < 1000; i++)); do
 		"$@" && return 0
 		sleep 0.02
+	done
+	return 1
+}
+
+# listens PORT: somebody does, on a TCP port (IPv4 or IPv6)
+listens()
+{
+	grep -qE ":$(printf %04X "$1") [0:]+ 0A" /proc/net/tcp /proc/net/tcp6 2> /dev/null
+}
+
+# catches PID SIGNAL: that process has a handler for it by now
+catches()
+{
+	local caught
+
+	caught=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$1/status" 2> /dev/null)
+	[ -n "$caught" ] && ((0x$caught >> ($(kill -l "$2") - 1) & 1))
+}
+
+# lasts MIN MAX COMMAND...: it takes so long, in milliseconds ($took); a machine that others use may
+# make it longer now and then, but not five times in a row
+lasts()
+{
+	local min=$1 max=$2 begin i
+
+	shift 2
+	for ((i = 0; i < 5; i++)); do
+		begin=$(date +%s%N)
+		"$@"
+		took=$((($(date +%s%N) - begin) / 1000000))
+		[ "$took" -ge "$min" ] || return 1
+		[ "$took" -gt "$max" ] || return 0
 	done
 	return 1
 }

@@ -88,6 +88,16 @@ POLICY_TEST(policy_tab, charges_what_was_measured_at_that_load, "tab")
 	assert_near(rig_price(&rig, CELL, LATENCY, 0, 3), 30000, 300);
 }
 
+/* One request that sat out a stall made its load dear by a factor of 15. */
+POLICY_TEST(policy_tab, one_stall_is_no_price, "tab")
+{
+	rig_learn(&rig, CELL, 0, 3, 10000, 150);
+	rig_learn(&rig, CELL, 0, 3, 5000000, 1);
+	cr_expect_leq(rig_price(&rig, CELL, LATENCY, 0, 3), 14000);
+	cr_expect_leq(rig_price(&rig, CELL, LATENCY, 0, 3) * (rig.maps.ctx[2].scale[0] / 1024.0),
+		      30000);
+}
+
 POLICY_TEST(policy_tab, leans_on_the_next_lower_load_for_an_unknown_one, "tab")
 {
 	rig_learn(&rig, CELL, 0, 0, 8000, 50);
@@ -324,6 +334,31 @@ POLICY_TEST(policy_core, learns_only_the_first_of_those_that_a_stall_held_up, "t
 	cr_expect_eq(lat->seen[3], 51, "%u learnt", lat->seen[3]);
 	cr_expect_eq(lat->count, 54, "all are counted");
 	cr_expect_eq(rig.maps.dev[0].stall_end_ns, submitted + 5000000);
+}
+
+/* It was learnt as what that load costs, and stayed so where nothing else came. */
+POLICY_TEST(policy_core, what_a_stall_held_up_is_no_news_at_a_load_never_seen, "tab")
+{
+	struct taio_lat *lat = &rig.maps.lat[CELL * TAIO_SLOTS];
+	uint64_t submitted;
+
+	for (unsigned int i = 0; i < 50; i++)
+		rig_learn(&rig, CELL, 0, 3, 8000, 1);
+	submitted = rig.now_ns;
+	rig.now_ns += 5000000;
+	for (unsigned int i = 0; i < 3; i++) {
+		struct taio_sample s = rig_sample(&rig, CELL, 0, 3 + i, 0);
+
+		s.submit_ns = submitted + i;
+		s.ns = 5000000 - i;
+		rig_push(&rig.maps.engine[0], s);
+	}
+	rig_tick(&rig);
+	cr_expect_eq(lat->seen[3], 51);
+	cr_expect_eq(lat->seen[4], 0, "load 4 is taken for %u ns", lat->ewma_ns[4]);
+	cr_expect_eq(lat->seen[5], 0);
+	rig_learn(&rig, CELL, 0, 5, 9000, 1);
+	cr_expect_eq(lat->seen[5], 1, "what came after the stall is news");
 }
 
 POLICY_TEST(policy_core, a_thinned_sample_stands_for_its_weight, "tab")

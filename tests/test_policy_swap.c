@@ -14,7 +14,7 @@
 #define SWAPS_BPF 20
 #else
 #define SWAPS     100000
-#define SWAPS_BPF 150
+#define SWAPS_BPF 100
 #endif
 
 #define SLOTS 12

@@ -27,11 +27,13 @@ struct engine_maps {
 	struct taio_ctx ctx[TAIO_CONTEXTS];
 	struct taio_dev dev[TAIO_DEVICES];
 	struct taio_work work;
+	struct taio_batch batch;
 	struct taio_caps caps[TAIO_CONTEXTS * TAIO_SLOTS];
 	struct taio_price price[TAIO_CELLS];
 	struct taio_lat lat[TAIO_ROUTES];
 	struct taio_state state[TAIO_ROUTES];
 	struct taio_native_maps native;
+	const struct taio_native_policy *twin;
 	struct taio_engine engine[];
 };
 
@@ -94,11 +96,20 @@ static struct engine_maps *engine_maps_open(const struct taio_native_policy *twi
 						  .price = maps->price,
 						  .engine = maps->engine,
 						  .work = &maps->work,
+						  .batch = &maps->batch,
 						  .engines = engines };
 	for (unsigned int i = 0; i < TAIO_TUNABLES_MAX; i++)
 		maps->native.tune[i] = twin->tunables[i].initial;
+	maps->twin = twin;
 	twin->start(&maps->native, SIM_START_NS);
 	return maps;
+}
+
+static int engine_hook(void *arg)
+{
+	struct engine_maps *maps = arg;
+
+	return maps->twin->pick(&maps->native);
 }
 
 /* ---- engines ---- */
@@ -172,6 +183,11 @@ static void engine_open(struct engine_all *all, struct engine_one *one, uint32_t
 					.batch = &one->batch,
 					.pick = engine_pick,
 					.pick_arg = one };
+	if (!one->shared) {
+		one->view.batch = &one->maps->batch;
+		one->view.pick = engine_hook;
+		one->view.pick_arg = one->maps;
+	}
 	one->view.engine->pid = number + 1;
 	one->view.engine->alive_ns = SIM_START_NS;
 	one->tick_ns = SIM_START_NS;
@@ -261,10 +277,16 @@ static void engine_deprive(const struct engine_all *all, struct engine_one *one,
 	}
 }
 
+static void engine_count_in(struct engine_one *one, uint8_t device, uint64_t now_ns)
+{
+	pick_submitted(&one->picker, device, now_ns);
+	pick_admitted(&one->picker, device);
+}
+
 static void engine_thaw(struct engine_all *all)
 {
 	for (uint32_t i = 0; i < all->lates; i++)
-		pick_submitted(&all->late[i].one->picker, all->late[i].device, all->late_ns);
+		engine_count_in(all->late[i].one, all->late[i].device, all->late_ns);
 	all->lates = 0;
 }
 
@@ -278,7 +300,14 @@ static int engine_choose(struct sim_chooser *chooser, const struct sim_ask *ask,
 				    .now_ns = ask->now_ns,
 				    .skip = ask->skip,
 				    .goal = TAIO_GOAL_LATENCY,
+				    .picked = ask->attempt || ask->second ? PICK_BY_PRICE
+									  : PICK_ASK,
+				    .bounded = !(all->without & SIM_NO_LIMIT),
 				    .may_probe = ask->may_probe };
+	uint32_t class = taio_class_of(query.bytes);
+	struct pick_memory memory = query.context->memory[class];
+	uint8_t last = query.context->last[class];
+	int rc;
 
 	if (all->lates && all->late_ns != ask->now_ns)
 		engine_thaw(all);
@@ -286,7 +315,14 @@ static int engine_choose(struct sim_chooser *chooser, const struct sim_ask *ask,
 		engine_deprive(all, one, ask);
 	if (all->without & SIM_NO_PROBE)
 		query.may_probe = false;
-	return pick_choose(&one->picker, &query, ret_choice);
+	if (!ask->second)
+		return pick_choose(&one->picker, &query, ret_choice);
+	/* A second copy leaves no trace in what is remembered. */
+	query.context->memory[class].left = 0;
+	rc = pick_choose(&one->picker, &query, ret_choice);
+	query.context->memory[class] = memory;
+	query.context->last[class] = last;
+	return rc;
 }
 
 static void engine_submitted(struct sim_chooser *chooser, const struct sim_request *request,
@@ -296,7 +332,7 @@ static void engine_submitted(struct sim_chooser *chooser, const struct sim_reque
 	struct engine_one *one = &all->one[request->engine];
 
 	if (!(all->without & SIM_FROZEN)) {
-		pick_submitted(&one->picker, device, now_ns);
+		engine_count_in(one, device, now_ns);
 		return;
 	}
 	if (all->lates == sizeof(all->late) / sizeof(all->late[0]))

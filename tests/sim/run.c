@@ -7,13 +7,18 @@
 #include "sim.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "taio.h"
 
 #define RUN_FAIL_NS      (2 * SIM_US) /* a device says quickly that it cannot */
 #define RUN_ATTEMPTS     20
 #define RUN_HEDGE_MIN_NS (30 * SIM_US)
-#define RUN_HEDGE_SHARE  20 /* one copy for so many requests */
+#define RUN_HEDGE_TIMES  3
+#define RUN_HEDGE_COST   20 /* tokens: one copy for so many requests ... */
+#define RUN_HEDGE_BURST  8  /* ... and so many that may have been saved up */
 #define RUN_TIMER_NS     SIM_MS
 
 enum run_event_kind {
@@ -40,20 +45,28 @@ struct run_flight {
 /* What a request has come to. */
 struct run_state {
 	uint64_t tried;
+	uint32_t next; /* that waits for room, plus 1 */
 	uint8_t attempts, flights;
 	bool done, copied;
+};
+
+/* Requests of an engine for which all devices are full; numbers plus 1. */
+struct run_room {
+	uint32_t head, tail;
 };
 
 struct run_play {
 	struct sim_run *run;
 	struct sim_chooser *chooser;
 	struct run_state *state;
+	struct run_room *room; /* of each engine */
 	struct run_event *heap;
 	uint32_t events, heap_room;
 	struct run_flight *flight;
 	uint32_t flights, flight_room, free_flight;
 	uint32_t next; /* request that comes next */
 	uint32_t open; /* requests that have come and are not over */
+	uint32_t tokens;
 	uint64_t now_ns;
 };
 
@@ -181,17 +194,20 @@ static struct sim_ask run_ask(const struct run_play *play, uint32_t number)
 }
 
 /*
- * Hedging: a request that takes three times as long as it should is sent to a second device as
- * well, and the sooner of the two counts. Copies are a small share of the requests, or a brown-out
- * would be made worse by them. The one that comes late keeps its place on its device and is not
- * learnt from.
+ * Hedging, by the rules of user/engine/hedge.c: a request that its device owes for three times its
+ * price is sent to a second device as well, if that is idle and takes less than the first took
+ * already; the sooner of the two counts. Copies are a small share of the requests, or a brown-out
+ * would be made worse by them. The one that comes late keeps its place on its device, as if no
+ * device could call anything back, and is not learnt from.
  */
 static void run_hedge_arm(struct run_play *play, uint32_t number, const struct pick_choice *choice)
 {
-	uint64_t wait_ns = 3ULL * choice->predicted_ns;
+	uint64_t wait_ns = RUN_HEDGE_TIMES * (uint64_t)choice->predicted_ns;
 
 	if (!(play->run->contestant->without & SIM_HEDGE) || play->state[number].attempts)
 		return;
+	if (play->tokens < RUN_HEDGE_BURST * RUN_HEDGE_COST)
+		play->tokens++;
 	if (wait_ns < RUN_HEDGE_MIN_NS)
 		wait_ns = RUN_HEDGE_MIN_NS;
 	run_push(play, (struct run_event){ .when_ns = play->now_ns + wait_ns,
@@ -203,32 +219,71 @@ static void run_hedge_arm(struct run_play *play, uint32_t number, const struct p
 static void run_hedge_due(struct run_play *play, const struct run_event *event)
 {
 	struct run_state *state = &play->state[event->request];
+	uint64_t took_ns = play->now_ns - play->run->told[event->request].start_ns;
 	struct sim_ask ask = run_ask(play, event->request);
+	const struct sim_device *device = play->run->device;
+	struct run_event later = *event;
 	struct pick_choice choice;
 
-	if (state->done || state->copied ||
-	    play->run->hedges * RUN_HEDGE_SHARE >= play->next + RUN_HEDGE_SHARE)
+	if (state->done || state->copied)
 		return;
 	ask.skip |= 1ULL << event->flight;
 	ask.may_probe = false;
-	if (play->chooser->choose(play->chooser, &ask, &choice))
+	ask.second = true;
+	if (play->tokens >= RUN_HEDGE_COST &&
+	    !play->chooser->choose(play->chooser, &ask, &choice) &&
+	    choice.why != TAIO_WHY_QUARANTINE && choice.predicted_ns <= took_ns &&
+	    device[choice.device].in_flight < device[choice.device].spec->servers) {
+		state->copied = true;
+		play->tokens -= RUN_HEDGE_COST;
+		play->run->hedges++;
+		run_submit(play, event->request, &choice);
 		return;
-	state->copied = true;
-	play->run->hedges++;
-	run_submit(play, event->request, &choice);
+	}
+	later.when_ns += took_ns / 4 + 1;
+	run_push(play, later);
 }
 
-static void run_place(struct run_play *play, uint32_t number)
+/* Return: false: there is no room on any device. */
+static bool run_place(struct run_play *play, uint32_t number)
 {
 	struct sim_ask ask = run_ask(play, number);
 	struct pick_choice choice;
+	int rc = play->chooser->choose(play->chooser, &ask, &choice);
 
-	if (play->chooser->choose(play->chooser, &ask, &choice)) {
+	if (rc == -EBUSY)
+		return false;
+	if (rc) {
 		run_lose(play, number);
-		return;
+		return true;
 	}
 	run_submit(play, number, &choice);
 	run_hedge_arm(play, number, &choice);
+	return true;
+}
+
+static void run_place_or_wait(struct run_play *play, uint32_t number)
+{
+	struct run_room *room = &play->room[play->run->world->request[number].engine];
+
+	if (run_place(play, number))
+		return;
+	if (room->tail)
+		play->state[room->tail - 1].next = number + 1;
+	else
+		room->head = number + 1;
+	room->tail = number + 1;
+}
+
+static void run_wake(struct run_play *play, uint32_t engine)
+{
+	struct run_room *room = &play->room[engine];
+
+	while (room->head && run_place(play, room->head - 1)) {
+		room->head = play->state[room->head - 1].next;
+		if (!room->head)
+			room->tail = 0;
+	}
 }
 
 static void run_arrive(struct run_play *play)
@@ -239,7 +294,7 @@ static void run_arrive(struct run_play *play)
 		play->run->first_ns = play->now_ns;
 	play->run->told[number].start_ns = play->now_ns;
 	play->open++;
-	run_place(play, number);
+	run_place_or_wait(play, number);
 	play->chooser->turn(play->chooser, play->run->world->request[number].engine, play->now_ns);
 }
 
@@ -254,6 +309,7 @@ static void run_complete(struct run_play *play, const struct run_event *event)
 				      .now_ns = play->now_ns,
 				      .bytes = flight.failed ? 0 : sim_bytes(request),
 				      .error = flight.failed,
+				      .bounded = true,
 				      .learn = !flight.failed && !state->done };
 	bool was_done = state->done;
 
@@ -266,13 +322,14 @@ static void run_complete(struct run_play *play, const struct run_event *event)
 		state->tried |= 1ULL << flight.choice.device; /* as the engine excludes it */
 		if (!state->done && !state->flights) {
 			if (++state->attempts < RUN_ATTEMPTS)
-				run_place(play, event->request);
+				run_place_or_wait(play, event->request);
 			else
 				run_lose(play, event->request);
 		}
 	} else if (!state->done) {
 		run_over(play, event->request, flight.choice.device);
 	}
+	run_wake(play, request->engine);
 	play->chooser->turn(play->chooser, request->engine, play->now_ns);
 	if (world->outstanding && state->done && !was_done && play->next < world->requests)
 		run_arrive(play);
@@ -335,7 +392,8 @@ void run_play(struct sim_run *ret_run, const struct sim_world *world,
 	ret_run->contestant = contestant;
 	ret_run->told = calloc(world->requests, sizeof(*ret_run->told));
 	play.state = calloc(world->requests, sizeof(*play.state));
-	assert(ret_run->told && play.state);
+	play.room = calloc(world->engines, sizeof(*play.room));
+	assert(ret_run->told && play.state && play.room);
 	for (uint32_t i = 0; i < world->devices; i++)
 		device_start(&ret_run->device[i], &world->device[i]);
 	play.chooser = run_is_reference(contestant) ? reference_chooser(ret_run, contestant)
@@ -355,6 +413,7 @@ void run_play(struct sim_run *ret_run, const struct sim_world *world,
 		device_end(&ret_run->device[i]);
 	free(play.flight);
 	free(play.heap);
+	free(play.room);
 	free(play.state);
 }
 

@@ -142,6 +142,7 @@ enum sim_without {
 	SIM_FROZEN = 64,      /* decisions of one instant do not see each other */
 	SIM_UNPUBLISHED = 128,
 	SIM_PARALLEL_X4 = 256, /* published parallelism is wrong */
+	SIM_NO_LIMIT = 1024,   /* of admission */
 	SIM_SLOWNESS_X4 = 512, /* the second device is published as four times slower than it is */
 };
 
@@ -158,10 +159,11 @@ struct sim_ask {
 	uint64_t now_ns;
 	uint64_t skip;
 	bool may_probe;
+	bool second; /* copy of a request that is late */
 };
 
 struct sim_chooser {
-	/* Return: 0 or a negative errno as pick_choose(). */
+	/* Return: 0; -EBUSY: ask again when something has completed; -ENODEV: nothing is left. */
 	int (*choose)(struct sim_chooser *chooser, const struct sim_ask *ask,
 		      struct pick_choice *ret_choice);
 	void (*submitted)(struct sim_chooser *chooser, const struct sim_request *request,

@@ -24,6 +24,7 @@ static const struct {
 	{ { "tab, no probes", "tab", SIM_NO_PROBE, 0 }, " S0 S1 S2 S3 " },
 	{ { "tab, no hysteresis", "tab", SIM_NO_STICKING, 0 }, " S0 S1 S11 S5 S9 " },
 	{ { "tab, no memory of decisions", "tab", SIM_NO_MEMORY, 0 }, " S0 S1 S11 S5 S9 " },
+	{ { "tab, no admission limit", "tab", SIM_NO_LIMIT, 0 }, " S1 S5 S51 S6 S9 " },
 	{ { "tab, clumps decided at once", "tab", SIM_FROZEN, 0 }, " S9 " },
 	{ { "jsq, clumps decided at once", "jsq", SIM_FROZEN, 0 }, " S9 " },
 	{ { "tab, prices at each completion", "tab", 0, 1 }, " S0 S1 S2 S3 S5 S8 " },

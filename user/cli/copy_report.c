@@ -113,6 +113,13 @@ static int report_is_itself(const char *from, const char *to)
 	       a.st_ino == b.st_ino;
 }
 
+static int report_is_no_file(const char *name)
+{
+	struct stat st;
+
+	return stat(name, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+}
+
 static const char *report_cause(const struct copy_job *job, const struct taio_event *event,
 				char *text, size_t size)
 {
@@ -125,6 +132,12 @@ static const char *report_cause(const struct copy_job *job, const struct taio_ev
 	else if (event->result == -EINVAL && event->step == TAIO_STEP_OPEN_TO &&
 		 report_is_itself(job->from, job->to))
 		more = " (a file is not copied onto itself)";
+	else if (event->result == -EOPNOTSUPP && event->step == TAIO_STEP_OPEN_FROM &&
+		 report_is_no_file(job->from))
+		more = " (no file; `taio copy - ... < NAME` reads a FIFO)";
+	else if (event->result == -EOPNOTSUPP && event->step == TAIO_STEP_OPEN_TO &&
+		 report_is_no_file(job->to))
+		more = " (no file; `taio copy ... - > NAME` writes to a FIFO)";
 	used = strlen(text);
 	snprintf(text + used, size - used, "%s", more);
 	return text;

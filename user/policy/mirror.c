@@ -109,7 +109,8 @@ void mirror_feed(struct policy_mirror *mirror, const struct taio_maps *maps, uin
 
 		if (each)
 			each(arg, &sample);
-		if (left <= limit)
+		/* probes are rare, and the only news of a candidate that nobody takes */
+		if (left <= limit || sample.flags & TAIO_SAMPLE_PROBE)
 			mirror_push(source->maps.engine, &sample);
 	}
 	source->ops->tick(source, now_ns, 0);

@@ -27,7 +27,7 @@ int mirror_open_object(struct policy_mirror *ret_mirror, struct policy_object *o
 		       const struct taio_maps *maps, char *why, size_t why_size);
 
 /* Tells the mirror what happened since the last call: new contexts and devices, load, and up to
- * @limit completions (of more the oldest are left out); then lets it make prices. @each, which may
+ * @limit completions (of more the oldest are left out, but no probes); then lets it make prices. @each, which may
  * be NULL, sees every sample, also those that are left out. */
 void mirror_feed(struct policy_mirror *mirror, const struct taio_maps *maps, uint64_t now_ns,
 		 uint32_t limit, void (*each)(void *arg, const struct taio_sample *sample),
