@@ -16,6 +16,9 @@
 #include "drivers/fileops.h"
 #include "drivers/netops.h"
 
+#define CONTROL_SLOW_NS     (1000ULL * 1000)
+#define CONTROL_SLOW_FOR_NS (1000ULL * 1000 * 1000)
+
 struct control_rule {
 	uint8_t op;
 	uint8_t device; /* enum engine_control: runs it */
@@ -201,6 +204,20 @@ static enum engine_next control_wait(struct taio *e, struct request *r,
 	return ENGINE_FAILED;
 }
 
+static bool control_had_choice(const struct taio *e, enum taio_step_type type,
+			       const struct taio_step *step)
+{
+	switch (control_rules[type].device) {
+	case ENGINE_PICKED:
+		return true;
+	case ENGINE_SYS:
+		return step->device != e->control[ENGINE_SYS] &&
+		       step->device != e->control[ENGINE_SYS_ASIDE];
+	default:
+		return false;
+	}
+}
+
 static enum engine_next control_result(struct taio *e, struct request *r, struct taio_step *step)
 {
 	enum taio_step_type type = request_fifo_head(r);
@@ -225,8 +242,8 @@ static enum engine_next control_result(struct taio *e, struct request *r, struct
 		return control_wait(e, r, step);
 	if (step->result == -EINTR)
 		return ENGINE_AGAIN;
-	/* Only steps for which the picker had a choice can go another way. */
-	if (!control_rules[type].device && type != TAIO_STEP_FILE &&
+	/* Only where the picker had a choice can a step go another way. */
+	if (control_had_choice(e, type, step) && type != TAIO_STEP_FILE &&
 	    route_worth_retry((int)step->result) && ++r->attempts < 3) {
 		r->excluded |= 1ULL << step->device;
 		r->retries++;
@@ -306,19 +323,39 @@ static bool control_is_idle(const struct request *r, enum taio_step_type type)
 	}
 }
 
-static enum route_started control_run(struct taio *e, struct request *r, enum taio_step_type type,
-				      struct taio_step *step)
+/* Control steps on files take microseconds, and run on the thread without being picked. On a file
+ * system where one of them took long (a cold directory, a server far away) the next ones stop nobody:
+ * what the ring can do as well is picked by price for a while, the rest goes to a worker. */
+static uint8_t control_device(const struct taio *e, enum taio_step_type type)
 {
 	uint8_t device = control_rules[type].device;
 
+	if (device == ENGINE_RESOLVER && e->worker_limit == 0)
+		return ENGINE_NET; /* no threads allowed: resolving then blocks, as documented */
+	if (device != ENGINE_SYS || e->now_ns >= e->control_slow_ns || !engine_others(e) ||
+	    (e->flags & TAIO_MAY_BLOCK))
+		return device;
+	if (type == TAIO_STEP_OPEN_FROM || type == TAIO_STEP_CLOSE)
+		return ENGINE_PICKED;
+	return e->worker_limit ? ENGINE_SYS_ASIDE : device;
+}
+
+static enum route_started control_run(struct taio *e, struct request *r, enum taio_step_type type,
+				      struct taio_step *step)
+{
+	uint8_t device = control_device(e, type);
+	enum route_started started;
+
 	if (device == ENGINE_PICKED)
 		return route_start(e, r, step);
-	if (device == ENGINE_RESOLVER && e->worker_limit == 0)
-		device = ENGINE_NET; /* no threads allowed: resolving then blocks, as documented */
-	step->why = TAIO_WHY_ONLY;
+	step->why = device == ENGINE_SYS_ASIDE ? TAIO_WHY_BLOCKING : TAIO_WHY_ONLY;
 	step->slot = PICK_NONE;
 	step->cell = UINT16_MAX;
-	return route_start_on(e, r, step, e->control[device]);
+	started = route_start_on(e, r, step, e->control[device]);
+	if (device == ENGINE_SYS && started == ROUTE_DONE &&
+	    e->now_ns - step->start_ns > CONTROL_SLOW_NS)
+		e->control_slow_ns = e->now_ns + CONTROL_SLOW_FOR_NS;
+	return started;
 }
 
 enum engine_next control_start(struct taio *e, struct request *r, enum taio_step_type type)

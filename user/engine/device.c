@@ -95,7 +95,9 @@ int device_table_open(struct taio *e)
 		e->twin[i] = (uint8_t)e->device_count;
 		device_add(e, device_drivers[i], true);
 	}
+	e->control[ENGINE_PICKED] = PICK_NONE;
 	e->control[ENGINE_SYS] = device_must(e, "sys");
+	e->control[ENGINE_SYS_ASIDE] = device_must(e, "sys@worker");
 	e->control[ENGINE_NET] = device_must(e, "net");
 	e->control[ENGINE_RESOLVER] = device_must(e, "net@worker");
 	(void)device_mask(e, "file,rw,sendfile", &e->file_calls);

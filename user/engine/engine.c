@@ -325,7 +325,7 @@ void engine_turn(struct taio *e)
 	if (e->lane_waits && e->now_ns - e->looked_ns > ENGINE_LOOK_NS)
 		wait_poll(e);
 	timer_run(e);
-	while (budget-- && (r = engine_pop_ready(e)) != NULL) {
+	while (budget-- && !engine_turn_is_long(e) && (r = engine_pop_ready(e)) != NULL) {
 		uint32_t waiting = e->room.count;
 
 		engine_advance(e, r, r->error ? ENGINE_FAILED : ENGINE_AGAIN);

@@ -57,6 +57,7 @@ struct lane {
 enum engine_control {
 	ENGINE_PICKED = 0, /* none: the picker chooses */
 	ENGINE_SYS,
+	ENGINE_SYS_ASIDE, /* sys on a worker */
 	ENGINE_NET,
 	ENGINE_RESOLVER, /* net on a worker */
 	ENGINE_CONTROLS
@@ -111,9 +112,10 @@ struct taio {
 	uint32_t device_count;
 	struct fault_plan *faults;        /* $TAIO_FAULT; NULL: none */
 	uint8_t control[ENGINE_CONTROLS]; /* numbers of devices */
-	uint8_t twin[ENGINE_DEVICES];     /* the same driver on a worker; PICK_NONE: has none */
-	uint64_t async;                   /* asynchronous devices ... */
-	uint64_t open_async;              /* ... that are open */
+	uint64_t control_slow_ns; /* until then: a control step held the thread, see control.c */
+	uint8_t twin[ENGINE_DEVICES]; /* the same driver on a worker; PICK_NONE: has none */
+	uint64_t async;               /* asynchronous devices ... */
+	uint64_t open_async;          /* ... that are open */
 	uint64_t pin, forbid;
 	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
 	uint64_t file_calls;    /* devices whose calls a whole file consists of */
