@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * test_engine_parked.c: segments that come back short while every device is full wait for room,
- * however many of one request do. Once the second took the place of the first, and the request
- * never ended.
+ * test_engine_parked.c: segments that find every device full wait for room, those that come back
+ * short meanwhile, too, however many of one request do. Once the engine asked for room without end
+ * while other segments of the request were in flight, and a second segment that had to wait took the
+ * place of the first.
  */
 #include <criterion/criterion.h>
 
@@ -13,7 +14,7 @@
 #include "engine_kit.h"
 
 #define FILES 12
-#define SIZE  (12u << 20)
+#define SIZE  (5u << 20)
 
 Test(engine_parked, several_segments_of_a_request_wait_for_room, .timeout = 120)
 {
@@ -25,7 +26,7 @@ Test(engine_parked, several_segments_of_a_request_wait_for_room, .timeout = 120)
 	kit_open();
 	options.requests = FILES;
 	options.pin = "uring";
-	cr_assert_eq(setenv("TAIO_FAULT", "uring:short=1/3", 1), 0);
+	cr_assert_eq(setenv("TAIO_FAULT", "uring:short=7/8", 1), 0);
 	kit_reopen(&options);
 	unsetenv("TAIO_FAULT");
 	kit_write(kit_path("from"), data, SIZE);

@@ -63,9 +63,11 @@ static struct request *engine_pop_ready(struct taio *e)
 static void engine_finish(struct taio *e, struct request *r)
 {
 	assert(r->outstanding == 0);
-	if (r->parked) {
-		route_step_put(e, r->parked);
-		r->parked = NULL;
+	while (r->parked) {
+		struct taio_step *step = r->parked;
+
+		r->parked = step->next;
+		route_step_put(e, step);
 	}
 	if (r->error) {
 		transfer_end_position(r);

@@ -346,7 +346,7 @@ static enum engine_next transfer_park(struct taio *e, struct request *r, struct 
 		route_step_put(e, step);
 		return ENGINE_PARKED;
 	}
-	step->next = NULL;
+	step->next = r->parked;
 	step->picked = PICK_BY_PRICE; /* it was asked for, and its answer is old by then */
 	r->parked = step;
 	return ENGINE_PARKED;
@@ -448,19 +448,22 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 		return r->outstanding ? ENGINE_PARKED : ENGINE_FAILED;
 	if (r->gathered)
 		return ENGINE_PARKED;
-	if (r->parked) {
+	while (r->parked) {
 		struct taio_step *step = r->parked;
 
-		r->parked = NULL;
+		r->parked = step->next;
 		if (transfer_issue(e, r, step) == ENGINE_FAILED)
 			return ENGINE_FAILED;
-		if (r->state != REQUEST_READY || (r->traits & REQUEST_QUEUED))
+		if (r->state != REQUEST_READY || (r->traits & REQUEST_QUEUED) || r->gathered)
 			return ENGINE_PARKED;
+		if (r->parked == step)
+			break; /* still no room */
 	}
 	while (!r->parked && !r->gathered && r->outstanding < depth) {
 		struct taio_step *step;
 		enum engine_next next;
 		unsigned int side;
+		uint64_t issued;
 		int fd;
 
 		if (transfer_is_over(r)) {
@@ -501,9 +504,12 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 			continue; /* a hole up to the end */
 		}
 		r->issued += step->len;
+		issued = r->issued;
 		next = transfer_issue(e, r, step);
 		if (next == ENGINE_FAILED)
 			return next;
+		if (next == ENGINE_PARKED && r->issued < issued)
+			return next; /* given back: no device had room */
 		if (r->state == REQUEST_WAIT_FD || r->state == REQUEST_WAIT_ROOM ||
 		    (next == ENGINE_PARKED && r->outstanding == 0))
 			return ENGINE_PARKED;

@@ -56,7 +56,7 @@ struct request {
 	struct taio_file *file;
 	struct taio_addr *addr_from, *addr_to;
 	struct request_vector vector_from, vector_to;
-	struct taio_step *parked; /* a segment that found every device full */
+	struct taio_step *parked; /* segments that found every device full */
 	int32_t wait_fd;          /* REQUEST_WAIT_FD: which */
 	int32_t error;            /* first error, negative errno */
 	uint32_t flags;           /* enum taio_flag */
