@@ -330,7 +330,7 @@ int taio_get_events(struct taio *e, struct taio_event *events, unsigned int min,
 		    int64_t timeout_ns)
 {
 	unsigned int n, spins = 0;
-	uint64_t until;
+	uint64_t until, done;
 
 	if (min > max || (max && !events))
 		return -EINVAL;
@@ -349,16 +349,17 @@ int taio_get_events(struct taio *e, struct taio_event *events, unsigned int min,
 		if (e->now_ns >= until)
 			break;
 		rc = api_wait(e, until, &spins);
-		if (rc == -EINTR && n == 0) {
-			n = event_take(e, events, max);
-			if (n == 0) {
-				e->blocking_call = false;
-				return -EINTR;
-			}
-			break;
-		}
+		done = e->steps_done;
 		engine_turn(e);
 		n += event_take(e, events + n, max - n);
+		/* The kernel also interrupts a sleep to finish what a ring has in flight; then a step
+		 * has come back, and nobody sent a signal. */
+		if (rc == -EINTR && e->steps_done == done) {
+			if (n)
+				break;
+			e->blocking_call = false;
+			return -EINTR;
+		}
 	}
 	/* Nobody waits here now: what was gathered must not wait either. */
 	if (e->in_flight)

@@ -241,6 +241,7 @@ void engine_step_done(struct taio *e, struct taio_step *step)
 
 	assert(e->in_flight > 0 && r->outstanding > 0 && r->state == REQUEST_RUNNING);
 	step->in_flight = 0;
+	e->steps_done++;
 	e->in_flight--;
 	r->outstanding--;
 	route_finish(e, r, step);

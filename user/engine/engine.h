@@ -94,7 +94,8 @@ struct taio {
 	struct taio_step *steps;
 	struct taio_step *free_steps;
 	uint32_t steps_used, steps_busy;
-	uint32_t in_flight; /* steps in the hands of asynchronous devices and workers */
+	uint32_t in_flight;  /* steps in the hands of asynchronous devices and workers */
+	uint64_t steps_done; /* steps that came back from there */
 
 	struct slab slab;
 	struct lane *lanes;
