@@ -529,14 +529,14 @@ static void drivers_behind(const char *faults)
 {
 	unsigned int pairs = 0, refused = 0, steps = 0;
 	struct fault_plan *real = parse(faults);
-	struct taio_device device[TAIO_DRIVER_COUNT]; /* the plan puts their drivers back */
+	struct taio_device faulty[TAIO_DRIVER_COUNT]; /* the plan puts their drivers back */
 	struct world w;
 
 	signal(SIGPIPE, SIG_IGN);
 	world_open(&w);
 	real->start_ns = conform_ns();
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++) {
-		struct taio_device *dev = &device[i];
+		struct taio_device *dev = &faulty[i];
 
 		*dev = w.device[i];
 		if (dev->driver->flags & TAIO_DRIVER_CONTROL)
