@@ -226,7 +226,8 @@ static enum engine_next control_result(struct taio *e, struct request *r, struct
 	route_trace(e, r, step, type);
 	if (type == TAIO_STEP_CLOSE)
 		control_forget(r, request_fifo_side(r));
-	if (type == TAIO_STEP_FILE && step->result >= 0 && r->file->state & TAIO_FILE_DONE) {
+	if ((type == TAIO_STEP_PUBLISH && step->result >= 0) ||
+	    (type == TAIO_STEP_FILE && step->result >= 0 && r->file->state & TAIO_FILE_DONE)) {
 		/* It was faster than whoever cancelled it: the new file is there. */
 		r->error = 0;
 		r->traits &= (uint8_t)~REQUEST_CANCELLED;

@@ -116,15 +116,22 @@ void engine_fail(struct taio *e, struct request *r, int error, enum taio_step_ty
 		engine_cancel_steps(e, r);
 }
 
+/* A step that changes the record of the files may be a thread's just now. */
+static bool engine_file_is_lent(const struct request *r, enum taio_step_type step)
+{
+	return r->outstanding && (step == TAIO_STEP_FILE || step == TAIO_STEP_OPEN_FROM ||
+				  step == TAIO_STEP_OPEN_TO || step == TAIO_STEP_PUBLISH);
+}
+
 void engine_cancel(struct taio *e, struct request *r, int error)
 {
 	enum taio_step_type step = request_fifo_head(r);
 
 	if (r->error || r->traits & REQUEST_CANCELLED)
 		return;
-	/* The file has its name already: it is too late, and the true result will come soon. (A
-	 * whole file in one step may be a thread's just now; control_result() looks then.) */
-	if (r->file && step != TAIO_STEP_FILE && (r->file->state & TAIO_FILE_PUBLISHED)) {
+	/* The file has its name already: it is too late, and the true result will come soon. (Where
+	 * that is not to be seen yet, control_result() looks.) */
+	if (r->file && !engine_file_is_lent(r, step) && (r->file->state & TAIO_FILE_PUBLISHED)) {
 		r->cancelled_late = 1;
 		return;
 	}
