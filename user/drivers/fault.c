@@ -94,7 +94,13 @@ static uint64_t fault_shorten(const struct fault_device *f, const struct taio_st
 {
 	uint64_t grain = fault_grain(f, step);
 	uint64_t len = (uint64_t)((unsigned __int128)step->len * rule->part / rule->whole);
-	struct taio_step trial = *step;
+	/* not the whole step: the engine writes fields of its own while a thread has it */
+	struct taio_step trial = { .op = step->op,
+				   .flags = step->flags,
+				   .from = step->from,
+				   .to = step->to,
+				   .file = step->file,
+				   .addr = step->addr };
 
 	len -= len % grain;
 	if (len == 0)

@@ -92,10 +92,11 @@ static void engine_cancel_steps(struct taio *e, struct request *r)
 		struct taio_step *step = &e->steps[i];
 		struct taio_device *device;
 
-		if (step->request != index || !step->in_flight || step->flags & TAIO_SF_CANCELLED)
+		if (step->request != index || !step->in_flight)
 			continue;
 		device = &e->device[step->device];
-		if (device->worker) /* a thread reads the flags, and does not stop half way */
+		/* the flags are a thread's then, and it does not stop half way */
+		if (device->worker || step->flags & TAIO_SF_CANCELLED)
 			continue;
 		step->flags |= TAIO_SF_CANCELLED;
 		if (device->driver->cancel)
