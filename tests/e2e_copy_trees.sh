@@ -99,4 +99,18 @@ is "sources that vanish while a tree is copied: exit 1, named" failed 1 vanish/ 
 is "... those before are there" test "$(find vanished -type f -size 64k | wc -l)" -ge 2
 chmod -R u+w cp? taio? && rm -rf cp? taio? merge twin vanish vanished
 
+# once a link half replaced stayed for ever
+mkdir -p killed/from killed/to
+ln -s new killed/from/link
+ln -s old killed/to/link
+if strace -f -o /dev/null -e inject=rename:signal=KILL:when=1 "$taio" copy -r killed/from/. killed/to 2> .err
+then
+	skip "a copy killed while it replaces a link: strace did not kill it"
+elif [ "$(readlink killed/to/link)" != old ]; then
+	skip "a copy killed while it replaces a link: $(cat .err)"
+else
+	copy -r killed/from/. killed/to
+	is "what a copy left that was killed while it replaced a link is removed by the next one" \
+		test "$(readlink killed/to/link)" = new -a "$(find killed/to -mindepth 1 | wc -l)" = 1
+fi
 finish

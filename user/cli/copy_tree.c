@@ -126,26 +126,44 @@ static int tree_dir_make(const struct stat *from, const char *to, struct copy_di
 
 /* ---- links ---------------------------------------------------------------------------------- */
 
-/* Puts a link in the place of what is there, at once. */
+/* The name of the link that is to replace @to, in its directory. It is the same each time, so that
+ * what a killed copy left is found by the next one. Return: for free(), NULL: no memory. */
+static char *tree_link_name(const char *to)
+{
+	const char *slash = strrchr(to, '/');
+	size_t dir = slash ? (size_t)(slash - to) + 1 : 0;
+	char *name = malloc(dir + 32);
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	if (name == NULL)
+		return NULL;
+	for (const char *at = to + dir; *at; at++)
+		hash = (hash ^ (unsigned char)*at) * 16777619u;
+	memcpy(name, to, dir);
+	snprintf(name + dir, 32, ".taio-link-%08x", hash);
+	return name;
+}
+
+/* Puts a link in the place of what is there, at once. Another copy may do the same just now. */
 static int tree_link_replace(const char *text, const char *to)
 {
-	size_t length = strlen(to);
-	char *name = malloc(length + 40);
+	char *name = tree_link_name(to);
 	int error = -EEXIST;
 
 	if (name == NULL)
 		return -ENOMEM;
-	for (unsigned int i = 0; i < 100 && error == -EEXIST; i++) {
-		const char *slash = strrchr(to, '/');
-		size_t dir = slash ? (size_t)(slash - to) + 1 : 0;
+	for (unsigned int i = 0; i < 100 && (error == -EEXIST || error == -ENOENT); i++) {
+		struct stat st;
 
-		memcpy(name, to, dir);
-		snprintf(name + dir, 40, ".taio-%u-%u", (unsigned int)getpid(), i);
 		error = symlink(text, name) < 0 ? -errno : 0;
-	}
-	if (error == 0 && rename(name, to) < 0) {
-		error = -errno;
-		unlink(name);
+		if (error == 0 && rename(name, to) < 0) {
+			error = -errno;
+			unlink(name);
+		} else if (error == -EEXIST) {
+			if (lstat(name, &st) == 0 && !S_ISLNK(st.st_mode))
+				break; /* not ours */
+			unlink(name);
+		}
 	}
 	free(name);
 	return error;
