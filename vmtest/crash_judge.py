@@ -110,7 +110,7 @@ def judge(book, there, ever):
         have, want = there.get(path), book["now"].get(path)
         belongs = target(path, known)
         if belongs:
-            if belongs not in book["tried"] and \
+            if have is not None and belongs not in book["tried"] and \
                     (belongs in book["acked"] or path not in book["left"]):
                 left += 1
                 print("left:", path)
