@@ -283,7 +283,7 @@ static enum engine_next transfer_wait(struct taio *e, struct request *r, struct 
 /* What one answer of a device means for its segment. */
 static enum engine_next transfer_result(struct taio *e, struct request *r, struct taio_step *step)
 {
-	route_trace(e, r, step, TAIO_STEP_TRANSFER);
+	trace_step(e, r, step, TAIO_STEP_TRANSFER);
 	if (step->result > 0) {
 		uint64_t bytes = (uint64_t)step->result;
 
@@ -291,6 +291,8 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 		transfer_credit(r, bytes);
 		if (bytes < step->len && !r->error && !(r->traits & REQUEST_CANCELLED)) {
 			transfer_shift(step, bytes);
+			step->attempts = 0;
+			step->excluded = 0;
 			return ENGINE_AGAIN;
 		}
 		if (bytes < step->len && transfer_in_order(r))
@@ -316,16 +318,16 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 		return transfer_wait(e, r, step);
 	if (step->result == -EAGAIN || step->result == -EINTR)
 		return ENGINE_AGAIN;
-	if (route_worth_retry((int)step->result) && ++r->attempts < TRANSFER_ATTEMPTS) {
-		int error = (int)step->result;
-
+	if (!route_worth_retry((int)step->result) || ++step->attempts >= TRANSFER_ATTEMPTS)
+		return transfer_stop(e, r, step);
+	if (route_is_passing((int)step->result))
+		step->excluded |= 1ULL << step->device;
+	else
 		r->excluded |= 1ULL << step->device;
-		if (r->retries < 255)
-			r->retries++;
-		step->first_error = error;
-		return ENGINE_AGAIN;
-	}
-	return transfer_stop(e, r, step);
+	if (r->retries < 255)
+		r->retries++;
+	step->first_error = (int)step->result;
+	return ENGINE_AGAIN;
 }
 
 /* No device has room: the segment is given back and asked for again when one has. */
