@@ -47,7 +47,7 @@ system_rules='
 bpf/libbpf.h    policy libbpf xdp
 bpf/btf.h       policy libbpf
 bpf/bpf.h       policy libbpf xdp
-linux/bpf.h     policy bpf libbpf xdp
+linux/bpf.h     policy bpf libbpf xdp tests
 liburing.h      engine drivers bench tests
 criterion/      tests
 '
