@@ -669,7 +669,7 @@ struct taio_policy_info {
 	uint64_t fallbacks; /**< times the engine went back to the built-in policy */
 	char reason[128];   /**< why it is not the one asked for; else empty */
 	uint32_t watched;   /**< 1: a watchdog compares it with the built-in policy */
-	uint32_t strikes;   /**< bad quarters of a second in a row; four are the end of it */
+	uint32_t strikes;   /**< bad spans of 0.25 to 5 s in a row; four are the end of it */
 	uint32_t
 		regret_percent; /**< cost of its choices, 100: as the built-in policy's; 0: no say */
 	uint32_t canary_permille; /**< share of the requests of a policy on trial; 0: none */

@@ -201,7 +201,8 @@ struct taio_step {
 	uint32_t wait_events; /* POLLIN or POLLOUT */
 	uint8_t failed_side;  /* with an error: 0 unknown, 1 source, 2 destination */
 	uint8_t copied;       /* a device that promised zero copy had to copy after all */
-	uint8_t reserved[2];
+	uint8_t attempts;     /* engine's: of these bytes, after errors */
+	uint8_t reserved;
 	int16_t report;   /* errno (negative) of the last of ... */
 	uint16_t reports; /* ... so many reports of hosts about datagrams sent earlier */
 	uint32_t packets; /* datagrams of a step that moved bytes */
@@ -216,6 +217,7 @@ struct taio_step {
 	uint8_t hedge;          /* engine's: enum hedge_mark, or place in the table of pairs */
 	uint8_t bounded;        /* engine's: it counts against the admission limit of its device */
 	uint8_t picked;         /* engine's: what the policy's pick hook said */
+	uint64_t excluded;      /* engine's: devices that failed it */
 	struct taio_step *next; /* whoever owns the step */
 	uint64_t priv[TAIO_STEP_PRIVATE]; /* the driver's, while it has the step */
 };

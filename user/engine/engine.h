@@ -8,6 +8,7 @@
  *   transfer.c  segments of the transfer step
  *   messages.c  batches of datagrams: what the transfer does not know about them
  *   route.c     contexts, candidates, starting a step on the device that was picked
+ *   trace.c     the story of a request, if it is asked for
  *   gather.c    steps wait for the policy's pick hook, which is asked for many at a time
  *   spread.c    steps for a second core
  *   hedge.c     second copies of steps that are late
@@ -239,9 +240,13 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 				  uint8_t device);
 /* A device has answered: looks at the clock, counts, tells the picker. */
 void route_finish(struct taio *e, struct request *r, struct taio_step *step);
-void route_trace(struct taio *e, struct request *r, const struct taio_step *step,
-		 enum taio_step_type type);
 bool route_worth_retry(int error);
+bool route_is_passing(int error);
+/* Has a device failed it already? */
+static inline bool route_is_retry(const struct request *r, const struct taio_step *step)
+{
+	return r->attempts || step->attempts;
+}
 /* By what a step is priced: its bytes; of messages, of which each costs about the same, so many. */
 #define ROUTE_MESSAGE_SHIFT 10
 static inline bool route_is_messages(const struct taio_step *step)
@@ -260,6 +265,14 @@ bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step);
 const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
 					       uint8_t number);
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind);
+
+/* trace.c */
+/* A step is about to start on @device; the query is the one that was decided. Only with r->trace. */
+void trace_decision(const struct taio *e, const struct request *r, const struct taio_step *step,
+		    const struct pick_query *query, uint8_t device);
+/* It is over, one way or the other. */
+void trace_step(const struct taio *e, const struct request *r, const struct taio_step *step,
+		enum taio_step_type type);
 
 /* gather.c */
 bool gather_step(struct taio *e, struct request *r, struct taio_step *step);

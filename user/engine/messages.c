@@ -234,8 +234,6 @@ void messages_took(struct taio *e, struct request *r, struct taio_step *step)
 	messages_pay(e, r, sums.sent + sums.received, sums.bytes);
 	if (r->dgram->idle_ns)
 		r->dgram->idle_at_ns = e->now_ns + r->dgram->idle_ns;
-	r->excluded &= ~r->dgram->detour; /* that message is over */
-	r->dgram->detour = 0;
 }
 
 /* Steps that move bytes to or from a datagram socket: the driver has counted. */
@@ -278,8 +276,6 @@ uint64_t messages_room(struct taio *e, struct request *r, uint64_t count)
 	const struct lane_rate *rate;
 	uint64_t room, later = 0;
 
-	if (r->dgram->detour)
-		return 1;
 	if (count > share)
 		count = share;
 	if (!packets && !r->limit_rate)
@@ -341,10 +337,8 @@ void messages_pause(struct taio *e, struct request *r)
 
 void messages_detour(struct request *r, struct taio_step *step)
 {
-	uint64_t bit = 1ULL << step->device;
-
-	r->excluded |= bit;
-	r->dgram->detour |= bit;
+	step->excluded |= 1ULL << step->device;
+	step->first_error = -EXDEV;
 	r->issued = step->position + 1;
 	step->len = 1;
 }

@@ -201,7 +201,7 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 			   const struct pick_context *context, struct taio_step *step)
 {
 	const struct taio_capability **caps = e->route_cap[context - e->picker->context];
-	uint64_t skip = e->forbid | r->forbidden | r->excluded;
+	uint64_t skip = e->forbid | r->forbidden | r->excluded | step->excluded;
 	uint64_t stops = 0, alone = 0, open = 0;
 	bool may_block = route_may_block(e);
 
@@ -348,9 +348,6 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	return ROUTE_QUEUED;
 }
 
-static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
-		       const struct pick_choice *choice, enum taio_step_type type);
-
 bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
 {
 	struct taio_device *device = &e->device[number];
@@ -385,13 +382,13 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 				    .deadline_ns = r->deadline_ns,
 				    .closed = e->async & ~e->open_async,
 				    .bounded = route_is_bounded(step),
-				    .may_probe = !r->attempts };
+				    .may_probe = !route_is_retry(r, step) };
 
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
 	/* The policy's pick hook is asked about bytes, once, and not after it failed. */
-	if (step->op != TAIO_OP_COPY || r->attempts)
+	if (step->op != TAIO_OP_COPY || route_is_retry(r, step))
 		query.picked = PICK_BY_PRICE;
 	else if (r->length != TAIO_TO_END && r->length > step->position + step->len)
 		query.rest = (r->length - step->position - step->len)
@@ -434,7 +431,7 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 			route_judge(e, &query, &choice);
 		if (choice.why != TAIO_WHY_PROBE && choice.why != TAIO_WHY_POLICY)
 			spread_choice(e, &query, &choice);
-		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
+		step->why = route_is_retry(r, step) ? TAIO_WHY_RETRY : choice.why;
 		if (choice.why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX &&
 		    step->op == TAIO_OP_COPY)
 			step->why = TAIO_WHY_PIN;
@@ -447,8 +444,7 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 			continue;
 		}
 		if (r->trace)
-			route_tell(e, r, &query, &choice,
-				   (enum taio_step_type)request_fifo_head(r));
+			trace_decision(e, r, step, &query, choice.device);
 		started = route_start_on(e, r, step, choice.device);
 		if (started == ROUTE_DONE || started == ROUTE_QUEUED)
 			return started;
@@ -477,6 +473,13 @@ bool route_worth_retry(int error)
 	default:
 		return false;
 	}
+}
+
+/* Of those: it may be gone with the next step, and the breaker counts it. The others tell what the
+ * device cannot do here. */
+bool route_is_passing(int error)
+{
+	return error == -EIO || error == -ENOBUFS;
 }
 
 static void route_unfit(struct taio *e, struct taio_step *step)
@@ -554,7 +557,7 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 	    step->slot != PICK_NONE && step->op != TAIO_OP_FILE &&
 	    !(route_is_messages(step) && step->result == -EXDEV) && /* only that one message */
 	    route_worth_retry((int)step->result)) {
-		if (step->result == -EIO || step->result == -ENOBUFS)
+		if (route_is_passing((int)step->result))
 			result.error = true;
 		else
 			route_unfit(e, step);
@@ -563,89 +566,6 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		result.learn = false;
 	if (pick_completed(e->picker, &result))
 		e->urgent = true;
-}
-
-/* ---- the story of a request ---- */
-
-static struct taio_trace_step *route_row(struct taio_trace *trace, uint8_t type, uint8_t device,
-					 uint8_t why)
-{
-	struct taio_trace_step *row;
-
-	for (uint32_t i = trace->used; i-- > 0;) {
-		row = &trace->step[i];
-		if (row->step == type && row->device == device && row->why == why)
-			return row;
-	}
-	if (trace->used >= trace->capacity) {
-		trace->lost++;
-		return NULL;
-	}
-	row = &trace->step[trace->used++];
-	memset(row, 0, sizeof(*row));
-	row->step = type;
-	row->device = device;
-	row->why = why;
-	return row;
-}
-
-static enum taio_why route_why_skipped(const struct taio *e, const struct request *r, uint64_t bit)
-{
-	if (e->forbid & bit)
-		return TAIO_WHY_FORBIDDEN;
-	if (!(r->allowed & bit))
-		return TAIO_WHY_PIN;
-	if (r->forbidden & bit)
-		return TAIO_WHY_FORBIDDEN;
-	if (r->excluded & bit)
-		return TAIO_WHY_RETRY;
-	if (e->route_alone & bit)
-		return TAIO_WHY_DETOUR;
-	return e->route_stops & bit ? TAIO_WHY_BLOCKING : TAIO_WHY_UNFIT;
-}
-
-static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
-		       const struct pick_choice *choice, enum taio_step_type type)
-{
-	uint8_t why = r->attempts ? (uint8_t)TAIO_WHY_RETRY : choice->why;
-	struct pick_reason reasons[12];
-	struct taio_trace_step *row;
-	unsigned int n;
-
-	if (why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX && type == TAIO_STEP_TRANSFER)
-		why = TAIO_WHY_PIN;
-	row = route_row(r->trace, (uint8_t)type, choice->device, why);
-	if (!row)
-		return;
-	n = pick_explain(e->picker, query, reasons, 12);
-	row->candidates = (uint8_t)n;
-	for (unsigned int i = 0; i < n; i++) {
-		uint64_t bit = 1ULL << reasons[i].device;
-		uint64_t q8 = (uint64_t)reasons[i].cost_ns * 256 / 1000;
-
-		row->candidate[i].device = reasons[i].device;
-		row->candidate[i].why_not = reasons[i].why_not;
-		if (reasons[i].why_not == TAIO_WHY_FORBIDDEN)
-			row->candidate[i].why_not = (uint8_t)route_why_skipped(e, r, bit);
-		row->candidate[i].in_flight = reasons[i].in_flight;
-		row->candidate[i].predicted_us_q8 = q8 > UINT32_MAX ? UINT32_MAX : (uint32_t)q8;
-	}
-}
-
-void route_trace(struct taio *e, struct request *r, const struct taio_step *step,
-		 enum taio_step_type type)
-{
-	struct taio_trace_step *row;
-
-	if (!r->trace)
-		return;
-	row = route_row(r->trace, (uint8_t)type, step->device, step->why);
-	if (!row)
-		return;
-	row->count++;
-	row->ns += e->now_ns - step->start_ns;
-	row->predicted_ns += step->predicted_ns;
-	row->bytes += step->payload;
 }
 
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind)

@@ -300,7 +300,7 @@ static enum engine_next transfer_wait(struct taio *e, struct request *r, struct 
 /* What one answer of a device means for its segment. */
 static enum engine_next transfer_result(struct taio *e, struct request *r, struct taio_step *step)
 {
-	route_trace(e, r, step, TAIO_STEP_TRANSFER);
+	trace_step(e, r, step, TAIO_STEP_TRANSFER);
 	if (step->result > 0) {
 		uint64_t bytes = (uint64_t)step->result;
 
@@ -311,6 +311,8 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 		if (bytes < step->len && !r->error &&
 		    !(r->traits & (REQUEST_CANCELLED | REQUEST_ENDED))) {
 			transfer_shift(step, bytes);
+			step->attempts = 0;
+			step->excluded = 0;
 			return ENGINE_AGAIN;
 		}
 		if (bytes < step->len && transfer_in_order(r))
@@ -345,16 +347,16 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 	}
 	if (step->result == -EAGAIN || step->result == -EINTR)
 		return ENGINE_AGAIN;
-	if (route_worth_retry((int)step->result) && ++r->attempts < TRANSFER_ATTEMPTS) {
-		int error = (int)step->result;
-
+	if (!route_worth_retry((int)step->result) || ++step->attempts >= TRANSFER_ATTEMPTS)
+		return transfer_stop(e, r, step);
+	if (route_is_passing((int)step->result))
+		step->excluded |= 1ULL << step->device;
+	else
 		r->excluded |= 1ULL << step->device;
-		if (r->retries < 255)
-			r->retries++;
-		step->first_error = error;
-		return ENGINE_AGAIN;
-	}
-	return transfer_stop(e, r, step);
+	if (r->retries < 255)
+		r->retries++;
+	step->first_error = (int)step->result;
+	return ENGINE_AGAIN;
 }
 
 /* No device has room: the segment is given back and asked for again when one has. */
@@ -416,7 +418,7 @@ static enum engine_next transfer_issue(struct taio *e, struct request *r, struct
 				step->result = 0;
 				return transfer_result(e, r, step);
 			}
-			if (r->dgram && r->dgram->detour) {
+			if (request_is_messages(r) && first_error == -EXDEV) {
 				messages_give_up(e, r, step);
 				return transfer_result(e, r, step);
 			}

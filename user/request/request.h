@@ -39,7 +39,6 @@ struct request_vector {
 struct request_dgram {
 	uint64_t bytes;   /* payload of messages that were moved */
 	uint64_t good;    /* messages that were sent or received */
-	uint64_t detour;  /* devices that are left out for one message */
 	uint64_t idle_ns; /* a batch ends when nothing came for that long; 0: never */
 	uint64_t idle_at_ns;
 	uint64_t limit_packets;
@@ -64,7 +63,7 @@ struct request {
 	uint64_t limit_rate;
 	uint64_t allowed;   /* devices that may carry its bytes */
 	uint64_t forbidden; /* devices that may not run */
-	uint64_t excluded;  /* devices that failed it */
+	uint64_t excluded;  /* devices that cannot do it, as they said */
 	uint64_t devices;   /* devices that carried bytes */
 	uint64_t *progress;
 	struct taio_trace *trace;
@@ -90,7 +89,7 @@ struct request {
 	uint8_t event_flags;
 	uint8_t main_device;
 	uint8_t traits;         /* enum request_trait */
-	uint8_t attempts;       /* of the present step, after errors */
+	uint8_t attempts;       /* of the present control step, after errors */
 	uint8_t user_length;    /* the caller said how much: a source that grows is not followed */
 	uint8_t cancelled_late; /* asked for when its file had been published */
 	uint8_t gathered;       /* a segment waits for the policy's answer: no other is issued */
