@@ -13,9 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "libbpf/libbpf_dl.h"
 #include "policy/bpf_sys.h"
 #include "policy/bpf_verdict.h"
-#include "policy/libbpf_dl.h"
 
 #define OBJECT_TRIES    20
 #define OBJECT_LOG_SIZE ((16U << 20) - 1) /* what a refused program of a million steps may say */
