@@ -223,7 +223,7 @@ static enum engine_next control_result(struct taio *e, struct request *r, struct
 	enum taio_step_type type = request_fifo_head(r);
 	enum taio_step_type failed = type;
 
-	route_trace(e, r, step, type);
+	trace_step(e, r, step, type);
 	if (type == TAIO_STEP_CLOSE)
 		control_forget(r, request_fifo_side(r));
 	if ((type == TAIO_STEP_PUBLISH && step->result >= 0) ||

@@ -38,7 +38,8 @@ bool whole_may(const struct taio *e, const struct taio_endpoint *from,
 	if (!(e->flags & TAIO_MAY_BLOCK) || e->ready_mask || e->pin || e->forbid ||
 	    from->type != TAIO_EP_PATH || !from->ptr || !*(const char *)from->ptr)
 		return false;
-	if (o && (o->pin || o->forbid || o->limit_rate || o->timeout_ns || o->trace))
+	if (o && (o->pin || o->forbid || o->limit_rate || o->timeout_ns || o->trace || o->least ||
+		  o->limit_packets || o->idle_ns || o->counters))
 		return false;
 	if (to->type == TAIO_EP_PATH)
 		return !e->pool.busy && !e->event_count && to->ptr && *(const char *)to->ptr &&
