@@ -62,6 +62,7 @@ enum ring_device {
 	RING_URING,
 	RING_DIRECT,
 	RING_ZC,
+	RING_XDP,
 	RING_DEVICES
 };
 

@@ -573,7 +573,8 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 	}
 	if (step->result < 0 && step->result != -EAGAIN && step->result != -ECANCELED &&
 	    step->slot != PICK_NONE && step->op != TAIO_OP_FILE &&
-	    !(route_is_messages(step) && step->result == -EXDEV) && /* only that one message */
+	    /* only that peer, or that one message */
+	    !(step->to.kind == TAIO_KIND_DGRAM && step->result == -EXDEV) &&
 	    route_worth_retry((int)step->result)) {
 		if (route_is_passing((int)step->result))
 			result.error = true;
