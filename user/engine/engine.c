@@ -63,6 +63,7 @@ static struct request *engine_pop_ready(struct taio *e)
 static void engine_finish(struct taio *e, struct request *r)
 {
 	assert(r->outstanding == 0);
+	claim_end(e, r);
 	while (r->parked) {
 		struct taio_step *step = r->parked;
 

@@ -13,6 +13,7 @@
  *   hedge.c     second copies of steps that are late
  *   device.c    the table of devices, probing, opening, worker twins
  *   lane.c      order and readiness on streams
+ *   claim.c     sources that a device has taken over from their descriptor
  *   timer.c     timeouts and rate limits
  *   wait.c      the one place where the engine sleeps
  *   workers.c   threads on which a step may sleep
@@ -118,7 +119,9 @@ struct taio {
 	uint8_t twin[ENGINE_DEVICES]; /* the same driver on a worker; PICK_NONE: has none */
 	uint64_t async;               /* asynchronous devices ... */
 	uint64_t open_async;          /* ... that are open */
+	uint64_t claimers;            /* devices that may take a source over: see claim.c */
 	uint64_t pin, forbid;
+	uint32_t burst;         /* bytes that a step last found in a datagram socket */
 	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
 	uint64_t file_calls;    /* devices whose calls a whole file consists of */
 	uint64_t route_stops;   /* of the last decision: candidates left out because they block */
@@ -277,6 +280,17 @@ void lane_detach(struct taio *e, int fd);
 void lane_unwait(struct taio *e, struct request *r);
 void lane_ready(struct taio *e, int fd, uint32_t epoll_events);
 bool lane_must_poll(struct taio *e, const struct request *r, int *ret_fd, unsigned int *ret_side);
+
+/* claim.c */
+/* Devices that must not run the step because of claims, those of the query included. */
+uint64_t claim_skip(struct taio *e, struct request *r, const struct taio_step *step,
+		    const struct pick_query *query);
+/* A device has answered. */
+void claim_answer(struct taio *e, struct request *r, const struct taio_step *step);
+/* Before a wait on @fd, which may be the device's. Return: 0, negative errno. */
+int claim_attach(struct taio *e, struct request *r, int fd);
+/* The source is no longer wanted. May be called without a claim. */
+void claim_end(struct taio *e, struct request *r);
 
 /* timer.c */
 void timer_set(struct taio *e, struct request *r, uint64_t when_ns);

@@ -293,6 +293,7 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->wait_fd = -1;
 	step->failed_side = 0;
 	step->cpu_ns = 0;
+	step->claim = r->claim ? r->claim_state : (uint8_t)TAIO_CLAIM_NONE;
 	route_prepare(e, r, step, device);
 	step->start_ns = e->now_ns = clock_ns();
 	if (!device->worker && !device_is_async(device)) {
@@ -352,11 +353,22 @@ static void route_judge(struct taio *e, const struct pick_query *query, struct p
 		policy_judged(e->policy, verdict.own_ns, verdict.best_ns, verdict.priced);
 }
 
+/* Of datagrams a step takes those that are there: about as many as the last one found. */
+static uint64_t route_bytes(const struct taio *e, const struct request *r,
+			    const struct taio_step *step)
+{
+	uint64_t burst = r->burst ? r->burst : e->burst;
+
+	if (step->from.kind != TAIO_KIND_DGRAM || !burst)
+		return step->len;
+	return burst < step->len ? burst : step->len;
+}
+
 struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
 	struct pick_query query = { .context = context,
-				    .bytes = step->len,
+				    .bytes = route_bytes(e, r, step),
 				    .now_ns = e->now_ns,
 				    .goal = r->goal,
 				    .picked = step->picked,
@@ -370,6 +382,10 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
+	if (e->claimers && step->from.kind == TAIO_KIND_DGRAM) {
+		query.closed &= ~e->claimers; /* opening is part of what a claim costs */
+		query.skip = claim_skip(e, r, step, &query);
+	}
 	/* The policy's pick hook is asked about bytes, once, and not after it failed. */
 	if (step->op != TAIO_OP_COPY || route_is_retry(r, step))
 		query.picked = PICK_BY_PRICE;
@@ -515,9 +531,13 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
 	if (step->op == TAIO_OP_COPY) {
 		result.learn = step->result > 0 && (uint64_t)step->result == step->len;
-		if (!result.learn && streams && step->result > 0 && result.occupied &&
-		    step->slot != PICK_NONE) {
-			/* A stream takes what it has room for: that much is a whole operation. */
+		if (step->from.kind == TAIO_KIND_DGRAM && step->result > 0)
+			r->burst = e->burst =
+				(uint32_t)(result.bytes < UINT32_MAX ? result.bytes : UINT32_MAX);
+		if (!result.learn && step->result > 0 && step->slot != PICK_NONE &&
+		    (step->from.kind == TAIO_KIND_DGRAM || (streams && result.occupied))) {
+			/* A stream takes what it has room for, a queue gives what it holds: that
+			 * much is a whole operation. */
 			uint32_t class = taio_class_of((uint64_t)step->result);
 
 			choice.cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
@@ -539,7 +559,7 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		else
 			route_unfit(e, step);
 	}
-	if (step->flags & TAIO_SF_CANCELLED || r->error)
+	if (step->flags & TAIO_SF_CANCELLED || r->error || step->claim == TAIO_CLAIM_TAKING)
 		result.learn = false;
 	if (pick_completed(e->picker, &result))
 		e->urgent = true;
