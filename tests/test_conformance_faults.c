@@ -62,8 +62,8 @@ Test(conformance_faults, device_may_change_at_every_step, .timeout = 300)
 	unsigned int pairs = 0;
 
 	world_open(&w);
-	for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_COUNT; from++)
-		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++) {
+	for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
+		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++) {
 			struct taio_device *devices[TAIO_DRIVER_COUNT];
 			unsigned int count = devices_for(&w, from, to, devices);
 
@@ -97,8 +97,8 @@ static void *thread_run(void *arg)
 {
 	struct thread_job *job = arg;
 
-	for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_COUNT; from++)
-		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++)
+	for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
+		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++)
 			for (unsigned int n = 0; n < 3; n++) {
 				struct flow f = flow_make(job->w, from, to, job->first + n);
 
@@ -291,8 +291,8 @@ Test(conformance_faults, cancelled_step_comes_back_once_and_loses_nothing, .time
 
 		if (!world_drivers[i]->cancel || !(dev = world_device(&w, world_drivers[i]->name)))
 			continue;
-		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_COUNT; from++)
-			for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++)
+		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
+			for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++)
 				for (unsigned int n = 0; flow_capability(dev, from, to) && n < MANY;
 				     n++) {
 					struct flow f = flow_make(&w, from, to, n);
@@ -378,7 +378,7 @@ Test(conformance_faults, peer_that_left_is_an_error_and_never_a_signal, .timeout
 	sigaction(SIGPIPE, &action, NULL);
 	world_open(&w);
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
-		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_COUNT; from++)
+		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
 			for (uint8_t to = TAIO_KIND_STREAM; to <= TAIO_KIND_PIPE; to++) {
 				struct taio_device *dev = &w.device[i];
 
@@ -413,7 +413,7 @@ Test(conformance_faults, reset_source_is_not_mistaken_for_its_end, .timeout = 60
 
 	world_open(&w);
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
-		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++) {
+		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++) {
 			struct taio_device *dev = &w.device[i];
 			struct flow f = flow_make(&w, TAIO_KIND_STREAM, to, 9);
 			int64_t rc = 1, moved = 0;

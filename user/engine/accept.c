@@ -69,8 +69,11 @@ void accept_release(struct taio *e, struct request *r)
 	}
 	accept_release_address(e, r->addr_from);
 	accept_release_address(e, r->addr_to);
+	if (r->dgram)
+		slab_put(&e->slab, r->dgram, sizeof(*r->dgram));
 	r->file = NULL;
 	r->addr_from = r->addr_to = NULL;
+	r->dgram = NULL;
 }
 
 static int accept_file_record(struct taio *e, struct request *r)
@@ -257,6 +260,17 @@ static int accept_vector(struct taio *e, struct request *r, const struct taio_en
 	return 0;
 }
 
+static int accept_dgram_record(struct taio *e, struct request *r)
+{
+	if (r->dgram)
+		return 0;
+	r->dgram = slab_get(&e->slab, sizeof(*r->dgram));
+	if (!r->dgram)
+		return -ENOBUFS;
+	memset(r->dgram, 0, sizeof(*r->dgram));
+	return 0;
+}
+
 static int accept_end(struct taio *e, struct request *r, const struct taio_endpoint *ep,
 		      unsigned int side, enum plan_end *ret_plan)
 {
@@ -309,10 +323,35 @@ static int accept_end(struct taio *e, struct request *r, const struct taio_endpo
 		if (ep->length < r->length)
 			r->length = ep->length;
 		return 0;
+	case TAIO_EP_MESSAGES: {
+		int rc = accept_dgram_record(e, r);
+		const char *why;
+
+		if (rc)
+			return rc;
+		why = messages_accept(r, ep, side, &rc);
+		return why ? accept_refuse(e, rc, why) : 0;
+	}
 	case TAIO_EP_NONE:
 		break;
 	}
 	return -EINVAL;
+}
+
+static int accept_dgram_options(struct taio *e, struct request *r, const struct taio_options *o)
+{
+	int rc;
+
+	if (!o->least && !o->limit_packets && !o->idle_ns && !o->counters)
+		return 0;
+	rc = accept_dgram_record(e, r);
+	if (rc)
+		return rc;
+	r->dgram->least = o->least;
+	r->dgram->limit_packets = o->limit_packets;
+	r->dgram->idle_ns = o->idle_ns;
+	r->dgram->counters = o->counters;
+	return 0;
 }
 
 static int accept_options(struct taio *e, struct request *r, const struct taio_options *o)
@@ -327,7 +366,7 @@ static int accept_options(struct taio *e, struct request *r, const struct taio_o
 	if (o->size != sizeof(*o))
 		return accept_refuse(e, -EINVAL, "options.size is not that of this library");
 	if (o->goal > TAIO_GOAL_CPU || o->priority >= ENGINE_PRIORITIES || o->datagram > 65507 ||
-	    o->reserved || o->flags >= TAIO_PRESERVE << 1)
+	    o->least > TAIO_MESSAGES_MAX || o->flags >= TAIO_PRESERVE << 1)
 		return accept_refuse(e, -EINVAL, "an option is out of range");
 	r->flags = o->flags;
 	r->goal = o->goal;
@@ -346,7 +385,7 @@ static int accept_options(struct taio *e, struct request *r, const struct taio_o
 		r->to.unit = r->from.unit = o->datagram;
 	if (o->timeout_ns)
 		r->expires_ns = e->now_ns + o->timeout_ns;
-	return 0;
+	return accept_dgram_options(e, r, o);
 }
 
 static bool accept_is_memory(const struct taio_endpoint *ep)
@@ -420,6 +459,11 @@ static int accept_fill(struct taio *e, struct request *r, const struct taio_endp
 	why = accept_check_sizes(r, from, to);
 	if (why)
 		return accept_refuse(e, -EINVAL, why);
+	if (request_is_messages(r)) {
+		why = messages_accept_pair(r, &rc);
+		if (why)
+			return accept_refuse(e, rc, why);
+	}
 	if (r->from.kind && r->to.kind && !route_copy_devices(e, r->from.kind, r->to.kind))
 		return accept_refuse(e, -EOPNOTSUPP, "no device can copy between these two");
 	if (r->file)

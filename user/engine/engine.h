@@ -6,6 +6,7 @@
  *   plan        (user/plan) what steps a request consists of
  *   control.c   control steps: open, connect, sync, publish, ...
  *   transfer.c  segments of the transfer step
+ *   messages.c  batches of datagrams: what the transfer does not know about them
  *   route.c     contexts, candidates, starting a step on the device that was picked
  *   trace.c     the story of a request, if it is asked for
  *   gather.c    steps wait for the policy's pick hook, which is asked for many at a time
@@ -28,6 +29,7 @@
 #include "taio.h"
 #include "taio_driver.h"
 #include "engine/hedge.h"
+#include "engine/lane_rate.h"
 #include "engine/workers.h"
 #include "pick/pick.h"
 #include "pick/speeds.h"
@@ -53,6 +55,7 @@ struct lane {
 	uint8_t poll_first;        /* blocking by nature (terminal): wait before each call */
 	uint8_t always;            /* cannot be polled: always ready */
 	uint32_t users;
+	struct lane_rate rate[2]; /* of each side; kept while nobody uses it */
 };
 
 /* Devices that run control steps without being picked. */
@@ -67,6 +70,7 @@ enum engine_control {
 
 struct engine_device_count {
 	uint64_t steps, bytes, errors;
+	struct taio_message_counters messages;
 	uint64_t runs; /* inline: each so manieth is measured in processor time */
 };
 
@@ -112,6 +116,7 @@ struct taio {
 	struct taio_device device[ENGINE_DEVICES];
 	struct taio_device *device_at[ENGINE_DEVICES];
 	struct engine_device_count count[ENGINE_DEVICES];
+	struct taio_message_counters messages; /* that no device had */
 	uint32_t device_count;
 	struct fault_plan *faults;        /* $TAIO_FAULT; NULL: none */
 	uint8_t control[ENGINE_CONTROLS]; /* numbers of devices */
@@ -163,7 +168,8 @@ void engine_step_done(struct taio *e, struct taio_step *step);
 void engine_step_picked(struct taio *e, struct taio_step *step); /* its decision is there */
 void engine_wake_room(struct taio *e);                           /* a device has room again */
 void engine_cancel(struct taio *e, struct request *r, int error);
-void engine_policy_changed(struct taio *e); /* its maps may be others now */
+void engine_end_idle(struct taio *e, struct request *r); /* nothing came for long: it ends well */
+void engine_policy_changed(struct taio *e);              /* its maps may be others now */
 void engine_log(struct taio *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static inline struct request *engine_request(struct taio *e, uint32_t index)
 {
@@ -201,6 +207,28 @@ enum engine_next transfer_done(struct taio *e, struct request *r, struct taio_st
 void transfer_start_position(struct taio *e, struct request *r);
 void transfer_end_position(struct request *r); /* descriptors stand behind what was moved */
 
+/* messages.c */
+/* An end that is an array of messages, then both ends. Return: NULL; why not, with *ret_error. */
+const char *messages_accept(struct request *r, const struct taio_endpoint *ep, unsigned int side,
+			    int *ret_error);
+const char *messages_accept_pair(struct request *r, int *ret_error);
+struct taio_message *messages_of(const struct taio_step *step);
+/* A device has answered. */
+void messages_took(struct taio *e, struct request *r, struct taio_step *step);
+void messages_took_bytes(struct taio *e, struct request *r, const struct taio_step *step);
+void messages_add(struct taio_message_counters *to, const struct taio_message_counters *add);
+/* Of @count messages those that the next step may have; 0: the rate says later, a timer is set. */
+uint64_t messages_room(struct taio *e, struct request *r, uint64_t count);
+bool messages_are_enough(const struct request *r); /* a batch that is received may end */
+void messages_watch_idle(struct taio *e, struct request *r);
+bool messages_idle_is_over(const struct taio *e, const struct request *r);
+void messages_pause(struct taio *e, struct request *r);
+/* The first message of a step is for another device than the one that had it. */
+void messages_detour(struct request *r, struct taio_step *step);
+void messages_give_up(struct taio *e, struct request *r, struct taio_step *step);
+int messages_outcome(const struct request *r);           /* 0 or negative errno */
+void messages_finish(struct taio *e, struct request *r); /* counts those whose turn did not come */
+
 /* route.c */
 struct taio_step *route_step_get(struct taio *e, struct request *r);
 void route_step_put(struct taio *e, struct taio_step *step);
@@ -221,6 +249,16 @@ bool route_is_passing(int error);
 static inline bool route_is_retry(const struct request *r, const struct taio_step *step)
 {
 	return r->attempts || step->attempts;
+}
+/* By what a step is priced: its bytes; of messages, of which each costs about the same, so many. */
+#define ROUTE_MESSAGE_SHIFT 10
+static inline bool route_is_messages(const struct taio_step *step)
+{
+	return step->from.kind == TAIO_KIND_MESSAGES || step->to.kind == TAIO_KIND_MESSAGES;
+}
+static inline uint64_t route_size(const struct taio_step *step)
+{
+	return route_is_messages(step) ? step->len << ROUTE_MESSAGE_SHIFT : step->len;
 }
 /* What the picker is asked about a step. */
 struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step);
@@ -279,6 +317,7 @@ int lane_attach(struct taio *e, struct request *r, int fd, unsigned int side);
 void lane_detach(struct taio *e, int fd);
 void lane_unwait(struct taio *e, struct request *r);
 void lane_ready(struct taio *e, int fd, uint32_t epoll_events);
+struct lane_rate *lane_rate(struct taio *e, const struct request *r, unsigned int side);
 bool lane_must_poll(struct taio *e, const struct request *r, int *ret_fd, unsigned int *ret_side);
 
 /* claim.c */

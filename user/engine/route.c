@@ -55,11 +55,20 @@ void route_step_put(struct taio *e, struct taio_step *step)
 
 /* ---- contexts ---- */
 
+/* Datagrams that do not fit into a usual frame are another matter: fragments. */
+#define ROUTE_FRAME 1472
+
+static bool route_is_large(const struct taio_step *step)
+{
+	return step->from.kind == TAIO_KIND_MESSAGES && step->to.unit > ROUTE_FRAME;
+}
+
 static uint64_t route_key(const struct taio_step *step)
 {
+	uint64_t large = route_is_large(step);
 	uint64_t flags = (step->from.flags | step->to.flags) & (TAIO_END_COLD | TAIO_END_LOCAL);
 
-	return 1ULL << 40 | (uint64_t)step->op | (uint64_t)step->from.kind << 8 |
+	return 1ULL << 40 | large << 39 | (uint64_t)step->op | (uint64_t)step->from.kind << 8 |
 	       (uint64_t)step->to.kind << 12 | (uint64_t)step->from.fs << 16 |
 	       (uint64_t)step->to.fs << 20 | flags << 24;
 }
@@ -73,10 +82,10 @@ static void route_name(const struct taio_step *step, char *name, size_t size)
 			 step->to.kind == TAIO_KIND_STREAM ? ">stream" : "",
 			 operation_fs_name(step->to.fs));
 	else
-		snprintf(name, size, "copy %s>%s %s%s%s%s", operation_kind_name(step->from.kind),
+		snprintf(name, size, "copy %s>%s %s%s%s%s%s", operation_kind_name(step->from.kind),
 			 operation_kind_name(step->to.kind), operation_fs_name(step->from.fs),
 			 step->from.fs && step->to.fs ? ">" : "", operation_fs_name(step->to.fs),
-			 cold ? " cold" : "");
+			 cold ? " cold" : "", route_is_large(step) ? "large" : "");
 }
 
 static void route_caps(const struct taio_device *device, const struct taio_capability *cap,
@@ -182,7 +191,8 @@ static bool route_stops(struct taio *e, const struct pick_context *context, unsi
 		return true;
 	if (c->slot == PICK_NONE)
 		return false;
-	price = e->picker->maps->price[context->index * TAIO_CLASSES + taio_class_of(step->len)]
+	price = e->picker->maps
+			->price[context->index * TAIO_CLASSES + taio_class_of(route_size(step))]
 			.cost[TAIO_GOAL_LATENCY][c->slot][0];
 	return price > ROUTE_QUICK_NS;
 }
@@ -235,8 +245,13 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 		e->count[step->device].errors++;
 	else
 		e->count[step->device].steps++;
+	step->payload = step->result > 0 ? (uint64_t)step->result : 0;
+	if (route_is_messages(step))
+		messages_took(e, r, step);
+	else if (step->packets || step->reports)
+		messages_took_bytes(e, r, step);
 	if (step->result > 0 && step->op == TAIO_OP_COPY) {
-		e->count[step->device].bytes += (uint64_t)step->result;
+		e->count[step->device].bytes += step->payload;
 		r->devices |= 1ULL << step->device;
 		r->main_device = step->device;
 	}
@@ -294,6 +309,8 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->failed_side = 0;
 	step->cpu_ns = 0;
 	step->claim = r->claim ? r->claim_state : (uint8_t)TAIO_CLAIM_NONE;
+	step->packets = step->reports = 0;
+	step->flags &= ~(uint32_t)TAIO_SF_WAITED;
 	route_prepare(e, r, step, device);
 	step->start_ns = e->now_ns = clock_ns();
 	if (!device->worker && !device_is_async(device)) {
@@ -353,22 +370,27 @@ static void route_judge(struct taio *e, const struct pick_query *query, struct p
 		policy_judged(e->policy, verdict.own_ns, verdict.best_ns, verdict.priced);
 }
 
-/* Of datagrams a step takes those that are there: about as many as the last one found. */
-static uint64_t route_bytes(const struct taio *e, const struct request *r,
-			    const struct taio_step *step)
+/* Of bytes in datagrams a step takes those that are there: about as many as the last one found. */
+static uint64_t route_expected(const struct taio *e, const struct request *r,
+			       const struct taio_step *step)
 {
 	uint64_t burst = r->burst ? r->burst : e->burst;
 
-	if (step->from.kind != TAIO_KIND_DGRAM || !burst)
-		return step->len;
+	if (step->from.kind != TAIO_KIND_DGRAM || route_is_messages(step) || !burst)
+		return route_size(step);
 	return burst < step->len ? burst : step->len;
+}
+
+static uint32_t route_burst(uint64_t bytes)
+{
+	return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
 }
 
 struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
 	struct pick_query query = { .context = context,
-				    .bytes = route_bytes(e, r, step),
+				    .bytes = route_expected(e, r, step),
 				    .now_ns = e->now_ns,
 				    .goal = r->goal,
 				    .picked = step->picked,
@@ -390,7 +412,8 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 	if (step->op != TAIO_OP_COPY || route_is_retry(r, step))
 		query.picked = PICK_BY_PRICE;
 	else if (r->length != TAIO_TO_END && r->length > step->position + step->len)
-		query.rest = r->length - step->position - step->len;
+		query.rest = (r->length - step->position - step->len)
+			     << (route_is_messages(step) ? ROUTE_MESSAGE_SHIFT : 0);
 	if (r->traits & REQUEST_CANARY)
 		query.trial = policy_canary_maps(e->policy);
 	if (r->deadline_ns)
@@ -523,22 +546,26 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 				      .submit_ns = step->start_ns,
 				      .now_ns = e->now_ns,
 				      .cpu_ns = step->cpu_ns };
-	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM;
+	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM ||
+		       route_is_messages(step);
+	bool queued;
 
 	result.occupied = !device->worker && !device_is_async(device);
 	result.bounded = step->bounded;
 	step->bounded = 0;
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
+	if (route_is_messages(step))
+		result.bytes <<= ROUTE_MESSAGE_SHIFT;
 	if (step->op == TAIO_OP_COPY) {
 		result.learn = step->result > 0 && (uint64_t)step->result == step->len;
-		if (step->from.kind == TAIO_KIND_DGRAM && step->result > 0)
-			r->burst = e->burst =
-				(uint32_t)(result.bytes < UINT32_MAX ? result.bytes : UINT32_MAX);
+		queued = step->from.kind == TAIO_KIND_DGRAM && !route_is_messages(step);
+		if (queued && step->result > 0)
+			r->burst = e->burst = route_burst(result.bytes);
 		if (!result.learn && step->result > 0 && step->slot != PICK_NONE &&
-		    (step->from.kind == TAIO_KIND_DGRAM || (streams && result.occupied))) {
-			/* A stream takes what it has room for, a queue gives what it holds: that
-			 * much is a whole operation. */
-			uint32_t class = taio_class_of((uint64_t)step->result);
+		    (queued || (streams && result.occupied))) {
+			/* A stream takes what it has room for, and gives what it has; a queue gives
+			 * what it holds: that much is a whole operation. */
+			uint32_t class = taio_class_of(result.bytes);
 
 			choice.cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
 			choice.predicted_ns = (uint32_t)(e->now_ns - step->start_ns);
@@ -553,13 +580,15 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 	}
 	if (step->result < 0 && step->result != -EAGAIN && step->result != -ECANCELED &&
 	    step->slot != PICK_NONE && step->op != TAIO_OP_FILE &&
+	    !(route_is_messages(step) && step->result == -EXDEV) && /* only that one message */
 	    route_worth_retry((int)step->result)) {
 		if (route_is_passing((int)step->result))
 			result.error = true;
 		else
 			route_unfit(e, step);
 	}
-	if (step->flags & TAIO_SF_CANCELLED || r->error || step->claim == TAIO_CLAIM_TAKING)
+	if (step->flags & (TAIO_SF_CANCELLED | TAIO_SF_WAITED) || r->error ||
+	    step->claim == TAIO_CLAIM_TAKING)
 		result.learn = false;
 	if (pick_completed(e->picker, &result))
 		e->urgent = true;

@@ -84,6 +84,5 @@ void trace_step(const struct taio *e, const struct request *r, const struct taio
 	row->count++;
 	row->ns += e->now_ns - step->start_ns;
 	row->predicted_ns += step->predicted_ns;
-	if (step->result > 0)
-		row->bytes += (uint64_t)step->result;
+	row->bytes += step->payload;
 }

@@ -35,10 +35,24 @@ struct request_vector {
 	uint64_t before; /* bytes in the pieces before index */
 };
 
+/* What only requests with datagrams need. */
+struct request_dgram {
+	uint64_t bytes;   /* payload of messages that were moved */
+	uint64_t good;    /* messages that were sent or received */
+	uint64_t idle_ns; /* a batch ends when nothing came for that long; 0: never */
+	uint64_t idle_at_ns;
+	uint64_t limit_packets;
+	struct taio_message_counters *counters; /* the caller's */
+	uint32_t least;                         /* received messages that are enough */
+	int32_t first_error;                    /* of a message */
+	uint8_t first_device;                   /* that said so */
+};
+
 struct request {
 	uint64_t cookie;
 	struct taio_end from, to;
-	uint64_t length;   /* bytes to move; TAIO_TO_END until the end is known */
+	uint64_t length;   /* bytes to move; TAIO_TO_END until the end is known; of a batch of
+			    * messages this and the next two count messages */
 	uint64_t issued;   /* bytes handed to devices */
 	uint64_t moved;    /* bytes that reached the destination */
 	uint64_t data_end; /* sparse source: end of the data range at issued */
@@ -58,6 +72,7 @@ struct request {
 	struct taio_trace *trace;
 	struct taio_file *file;
 	struct taio_addr *addr_from, *addr_to;
+	struct request_dgram *dgram; /* NULL: not needed */
 	struct request_vector vector_from, vector_to;
 	struct taio_step *parked; /* segments that found every device full */
 	int32_t wait_fd;          /* REQUEST_WAIT_FD: which */
@@ -100,6 +115,16 @@ enum request_trait {
 };
 
 _Static_assert(sizeof(struct request) <= 464, "request and event must fit in 512 bytes");
+
+/* Does it move messages, not bytes? */
+static inline bool request_is_messages(const struct request *r)
+{
+	return r->from.kind == TAIO_KIND_MESSAGES || r->to.kind == TAIO_KIND_MESSAGES;
+}
+static inline bool request_receives_messages(const struct request *r)
+{
+	return r->to.kind == TAIO_KIND_MESSAGES;
+}
 
 struct request_pool {
 	struct request *slots;
