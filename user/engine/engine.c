@@ -327,9 +327,10 @@ void engine_policy_changed(struct taio *e)
 {
 	pick_rebind(e->picker);
 	memset(e->pointer_left, 0, sizeof(e->pointer_left));
+	memset(e->whole_left, 0, sizeof(e->whole_left));
 }
 
-static void engine_tick(struct taio *e)
+void engine_tick(struct taio *e)
 {
 	uint64_t since = e->now_ns - e->tick_ns;
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "request/operation.h"
+#include "util/clear.h"
 #include "util/clock.h"
 
 #define ROUTE_UNFIT_NS (1000ULL * 1000 * 1000) /* then it may show again that it works */
@@ -30,7 +31,7 @@ struct taio_step *route_step_get(struct taio *e, struct request *r)
 
 	if (step) {
 		e->free_steps = step->next;
-		memset(step, 0, sizeof(*step));
+		clear(step, sizeof(*step));
 	} else if (e->steps_used < ENGINE_STEPS_MAX) {
 		step = &e->steps[e->steps_used++];
 	} else {
@@ -472,6 +473,23 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		full |= started == ROUTE_FULL;
 		query.skip |= 1ULL << choice.device;
 	}
+}
+
+bool route_run_now(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct pick_query query = route_query(e, r, step);
+	struct pick_choice choice;
+
+	query.may_probe = false;
+	query.skip |= e->not_inline;
+	if (pick_choose(e->picker, &query, &choice))
+		return false;
+	step->why = choice.why;
+	step->cell = choice.cell;
+	step->slot = choice.slot;
+	step->bucket = choice.bucket;
+	step->predicted_ns = choice.predicted_ns;
+	return route_start_on(e, r, step, choice.device) == ROUTE_DONE;
 }
 
 /* ---- accounting ---- */
