@@ -563,6 +563,24 @@ static void *shrink(void *arg)
 	return NULL;
 }
 
+/* The first byte that is neither the file's nor a zero; pages that are the file's are not looked at
+ * byte by byte, which takes minutes under a sanitizer. */
+static size_t never_there(const uint8_t *have, const uint8_t *file, size_t size)
+{
+	const size_t page = 4096;
+
+	for (size_t from = 0; from < size; from += page) {
+		size_t end = size - from < page ? size : from + page;
+
+		if (memcmp(have + from, file + from, end - from) == 0)
+			continue;
+		for (size_t at = from; at < end; at++)
+			if (have[at] != file[at] && have[at] != 0)
+				return at;
+	}
+	return size;
+}
+
 Test(conformance_faults, source_may_shrink_while_any_driver_reads_it, .timeout = 120)
 {
 	static uint8_t have[2000000];
@@ -587,6 +605,7 @@ Test(conformance_faults, source_may_shrink_while_any_driver_reads_it, .timeout =
 			continue;
 		for (unsigned int n = 0; n < 60; n++) {
 			struct taio_step step = flow_step(&f, 0, f.len);
+			size_t at;
 
 			if (!flow_submit(&f, dev, &step) && !flow_await(&f, dev, &step))
 				break;
@@ -598,9 +617,9 @@ Test(conformance_faults, source_may_shrink_while_any_driver_reads_it, .timeout =
 			cr_assert_leq(step.result, 2000000);
 			cr_assert_eq(pread(f.to.end.fd, have, (size_t)step.result, 0), step.result,
 				     "%s reported what it did not write", dev->name);
-			for (int64_t at = 0; at < step.result; at++)
-				if (have[at] != f.bytes[at] && have[at] != 0)
-					flow_wrong(&f, "byte %lld was never there", (long long)at);
+			at = never_there(have, f.bytes, (size_t)step.result);
+			if (at < (size_t)step.result)
+				flow_wrong(&f, "byte %zu was never there", at);
 		}
 		flow_must(&w, &f, dev->name);
 	}

@@ -63,6 +63,7 @@ static struct request *engine_pop_ready(struct taio *e)
 static void engine_finish(struct taio *e, struct request *r)
 {
 	assert(r->outstanding == 0);
+	claim_end(e, r);
 	while (r->parked) {
 		struct taio_step *step = r->parked;
 
@@ -331,9 +332,10 @@ void engine_policy_changed(struct taio *e)
 {
 	pick_rebind(e->picker);
 	memset(e->pointer_left, 0, sizeof(e->pointer_left));
+	memset(e->whole_left, 0, sizeof(e->whole_left));
 }
 
-static void engine_tick(struct taio *e)
+void engine_tick(struct taio *e)
 {
 	uint64_t since = e->now_ns - e->tick_ns;
 

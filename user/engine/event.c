@@ -8,9 +8,12 @@
 
 static struct taio_event *event_slot(struct taio *e)
 {
-	uint32_t at = e->event_head + e->event_count;
+	uint32_t at;
 
 	assert(e->event_count < e->event_capacity);
+	if (e->event_count == 0)
+		e->event_head = 0; /* the place that is in the cache */
+	at = e->event_head + e->event_count;
 	if (at >= e->event_capacity)
 		at -= e->event_capacity;
 	e->event_count++;

@@ -291,7 +291,9 @@ static enum engine_next transfer_wait(struct taio *e, struct request *r, struct 
 		return ENGINE_PARKED;
 	}
 	messages_watch_idle(e, r);
-	rc = lane_wait(e, r, fd, side);
+	rc = claim_attach(e, r, fd);
+	if (rc == 0)
+		rc = lane_wait(e, r, fd, side);
 	if (rc) {
 		engine_fail(e, r, rc, TAIO_STEP_TRANSFER, PICK_NONE);
 		return ENGINE_FAILED;
@@ -303,6 +305,7 @@ static enum engine_next transfer_wait(struct taio *e, struct request *r, struct 
 static enum engine_next transfer_result(struct taio *e, struct request *r, struct taio_step *step)
 {
 	trace_step(e, r, step, TAIO_STEP_TRANSFER);
+	claim_answer(e, r, step);
 	if (step->result > 0) {
 		uint64_t bytes = (uint64_t)step->result;
 
@@ -350,7 +353,8 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 	}
 	if (step->result == -EAGAIN || step->result == -EINTR)
 		return ENGINE_AGAIN;
-	if (!route_worth_retry((int)step->result) || ++step->attempts >= TRANSFER_ATTEMPTS)
+	if (r->claim || !route_worth_retry((int)step->result) ||
+	    ++step->attempts >= TRANSFER_ATTEMPTS)
 		return transfer_stop(e, r, step);
 	if (route_is_passing((int)step->result))
 		step->excluded |= 1ULL << step->device;
@@ -459,6 +463,7 @@ static enum engine_next transfer_finish(struct taio *e, struct request *r)
 {
 	uint64_t reached = r->length == TAIO_TO_END ? r->issued : r->length;
 
+	claim_end(e, r);
 	if (request_is_messages(r) && messages_outcome(r)) {
 		engine_fail(e, r, messages_outcome(r), TAIO_STEP_WRITE, r->dgram->first_device);
 		return ENGINE_FAILED;
