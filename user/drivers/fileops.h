@@ -109,6 +109,10 @@ int fileops_looked_to(struct taio_file *file, const struct stat *st);
 mode_t fileops_temp_mode(const struct taio_file *file);
 int fileops_made_temp(struct taio_file *file, int fd);
 
+/* TAIO_IN_PLACE: makes the destination as a file that was not there: -EEXIST, with nothing changed, if
+ * it was (or is a link). to_fs is not set. */
+int fileops_make_in_place(struct taio_file *file);
+
 /* Notes where a step failed, and returns @error. */
 int fileops_fail(struct taio_file *file, unsigned int step, int error);
 

@@ -442,6 +442,11 @@ enum engine_next control_start(struct taio *e, struct request *r, enum taio_step
 	return ENGINE_FAILED;
 }
 
+enum engine_next control_opened(struct taio *e, struct request *r, struct taio_step *step)
+{
+	return control_result(e, r, step);
+}
+
 enum engine_next control_done(struct taio *e, struct request *r, struct taio_step *step)
 {
 	enum engine_next next = control_result(e, r, step);

@@ -8,9 +8,12 @@
 
 static struct taio_event *event_slot(struct taio *e)
 {
-	uint32_t at = e->event_head + e->event_count;
+	uint32_t at;
 
 	assert(e->event_count < e->event_capacity);
+	if (e->event_count == 0)
+		e->event_head = 0; /* the place that is in the cache */
+	at = e->event_head + e->event_count;
 	if (at >= e->event_capacity)
 		at -= e->event_capacity;
 	e->event_count++;
@@ -32,7 +35,7 @@ void event_publish(struct taio *e, struct request *r)
 								  : r->main_device;
 	event->retries = r->retries;
 	event->flags = r->event_flags;
-	event->messages = request_is_messages(r) ? (uint32_t)r->dgram->good : 0;
+	event->messages = (uint32_t)messages_total(r);
 	request_set_state(r, REQUEST_DONE);
 }
 
