@@ -14,8 +14,9 @@
 #include "xdp/route.h"
 #include "xdp/xsk.h"
 
-#define XDP_PORT_HEADROOM 64  /* in each chunk: TX metadata, which the kernel wants room for in all */
-#define XDP_PORT_BUDGET   32U /* frames that the kernel takes in one call */
+#define XDP_PORT_HEADROOM \
+	64                  /* in each chunk: TX metadata, which the kernel wants room for in all */
+#define XDP_PORT_BUDGET 32U /* frames that the kernel takes in one call */
 
 struct xdp_port {
 	struct xsk xsk;
