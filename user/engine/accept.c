@@ -344,7 +344,7 @@ static int accept_dgram_options(struct taio *e, struct request *r, const struct 
 	int rc;
 
 	if (!o->least && !o->limit_packets && !o->idle_ns && !o->counters && !o->datagrams &&
-	    !o->framing)
+	    !o->framing && !(o->flags & TAIO_NO_SHUTDOWN))
 		return 0;
 	rc = accept_dgram_record(e, r);
 	if (rc)

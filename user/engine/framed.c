@@ -342,7 +342,9 @@ static enum engine_next framed_wait(struct taio *e, struct request *r, struct ta
 	}
 	if (framed_receives(r) && side == 0)
 		messages_watch_idle(e, r);
-	rc = lane_wait(e, r, fd, side);
+	rc = claim_attach(e, r, fd);
+	if (rc == 0)
+		rc = lane_wait(e, r, fd, side);
 	if (rc == 0)
 		return ENGINE_PARKED;
 	engine_fail(e, r, rc, TAIO_STEP_TRANSFER, PICK_NONE);
@@ -374,7 +376,8 @@ static enum engine_next framed_failed(struct taio *e, struct request *r, struct 
 		messages_detour(step);
 		return ENGINE_AGAIN;
 	}
-	if (!route_worth_retry(error) || ++step->attempts >= FRAMED_TRIES)
+	if ((r->claim && step->to.kind == TAIO_KIND_MESSAGES) || !route_worth_retry(error) ||
+	    ++step->attempts >= FRAMED_TRIES)
 		return framed_stop(e, r, step, error);
 	if (route_is_passing(error))
 		step->excluded |= 1ULL << step->device;
@@ -392,6 +395,7 @@ static enum engine_next framed_result(struct taio *e, struct request *r, struct 
 	int error;
 
 	trace_step(e, r, step, TAIO_STEP_TRANSFER);
+	claim_answer(e, r, step);
 	if (step->result > 0) {
 		error = framed_took(e, r, f, step);
 		if (error && !r->error)
@@ -436,8 +440,9 @@ static enum engine_next framed_issue(struct taio *e, struct request *r, struct f
 
 /* ---- the step as a whole ----------------------------------------------------------------------- */
 
-static enum engine_next framed_over(struct request *r)
+static enum engine_next framed_over(struct taio *e, struct request *r)
 {
+	claim_end(e, r);
 	transfer_end_position(r);
 	if (r->length == TAIO_TO_END || r->length > r->moved)
 		r->length = r->moved;
@@ -484,7 +489,7 @@ enum engine_next framed_advance(struct taio *e, struct request *r)
 		if (what != FRAMED_STEP)
 			route_step_put(e, step);
 		if (what == FRAMED_OVER)
-			return framed_over(r);
+			return framed_over(e, r);
 		if (what == FRAMED_BROKEN) {
 			engine_fail(e, r, f->error,
 				    framed_receives(r) ? TAIO_STEP_WRITE : TAIO_STEP_READ,

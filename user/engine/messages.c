@@ -129,7 +129,9 @@ const char *messages_accept_copy(struct request *r, int *ret_error)
 	if (d->limit_packets && from == to)
 		return "a limit in packets is for datagrams";
 	*ret_error = 0;
-	d->counted = d->framing || (from && (d->datagrams || d->idle_ns || d->limit_packets));
+	d->counted = d->framing || (from && !to &&
+				    (d->datagrams || d->idle_ns || d->limit_packets ||
+				     r->flags & TAIO_NO_SHUTDOWN));
 	if (from && d->counted && !r->addr_from)
 		messages_look_for_joined(&r->from);
 	return NULL;
