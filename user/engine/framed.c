@@ -111,8 +111,10 @@ static bool framed_is_stranger(const struct framed *f, const struct taio_message
 
 /* What was received moves together to the front of the area. A frame only ever moves to the front:
  * each lies in a slot of its own, and a slot is longer than a frame. */
-static void framed_compact(struct taio *e, struct request *r, struct framed *f, uint32_t count)
+static void framed_compact(struct taio *e, struct request *r, struct framed *f,
+			   const struct taio_step *step)
 {
+	const uint32_t count = (uint32_t)step->result;
 	const unsigned int head = framed_head(r);
 	const uint64_t room = r->length == TAIO_TO_END ? UINT64_MAX : r->length - r->moved;
 
@@ -126,7 +128,8 @@ static void framed_compact(struct taio *e, struct request *r, struct framed *f, 
 			continue;
 		}
 		if (m->whole == 0 && !(r->flags & TAIO_NO_SHUTDOWN)) {
-			r->traits |= REQUEST_ENDED; /* the end mark */
+			messages_end_mark(e, r, step);
+			r->traits |= REQUEST_ENDED;
 			break;
 		}
 		if (f->held + head + m->whole > room) {
@@ -304,7 +307,7 @@ static int framed_took(struct taio *e, struct request *r, struct framed *f, stru
 	if (step->from.kind == TAIO_KIND_MESSAGES)
 		return framed_sent(r, f, step);
 	if (step->to.kind == TAIO_KIND_MESSAGES) {
-		framed_compact(e, r, f, (uint32_t)step->result);
+		framed_compact(e, r, f, step);
 		return 0;
 	}
 	if (framed_receives(r)) {
