@@ -35,7 +35,7 @@ stop()
 	[ -z "$qemu_pid" ] || kill -KILL "$qemu_pid" 2> /dev/null
 	[ -z "$server_pid" ] || kill -KILL "$server_pid" 2> /dev/null
 	[ -z "$base" ] || rm -f "$base"
-	[ -z "$logs" ] || rm -rf "$logs"/{initrd,disk,crashed,frozen.*,socket,volatile,snapshot,job,from,sources,monitor}
+	[ -z "$logs" ] || rm -rf "$logs"/{initrd,disk,crashed,frozen.*,socket,volatile,snapshot,job,from,sources,before,monitor}
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
@@ -176,7 +176,7 @@ cycle()
 # count NAME: of the verdicts so far
 count() { sed -nE "s/.*\"$1\": ([0-9]+).*/\1/p" "$logs/state"; }
 
-# verdict: what this guest has found; what it said is kept if it is no good
+# verdict: what this guest has found; what it and the one before it said is kept if it is no good
 verdict()
 {
 	local old new
@@ -185,7 +185,8 @@ verdict()
 	python3 vmtest/crash_judge.py "$logs/state" "$logs/sources" "$logs/out" "$logs/marks" \
 		>> "$logs/verdict" || return
 	new=$(wc -l < "$logs/verdict")
-	[ "$old" = "$new" ] || cat "$logs/out" "$logs/marks" > "$logs/found.$fs.$new"
+	[ "$old" = "$new" ] || cat "$logs"/{before,out,marks} > "$logs/found.$fs.$new"
+	cat "$logs"/{out,marks} > "$logs/before"
 }
 
 # rounds COUNT [LOSSY]: so many cuts, each followed by a look
@@ -196,6 +197,7 @@ rounds()
 	dropped=0
 	rm -f "$logs"/{state,frozen.*}
 	: > "$logs/verdict"
+	: > "$logs/before"
 	lib_disk "$logs/crashed" "$fs" $disk_bytes > "$logs/mkfs" 2>&1 || { cat "$logs/mkfs"; return 1; }
 	for ((i = 0; i <= $1; i++)); do
 		cycle "${2:-0}"
