@@ -408,7 +408,7 @@ Test(policy_hostile, an_engine_that_ends_amid_noise_ends_well, .init = need_kern
 	noise_home(home);
 	victim_open(&v, built("../schedulers/tab.bpf.o"), 0);
 	noise_open(&noise);
-	while (now_ms() < end)
+	while (now_ms() < end || v.requests <= 100)
 		victim_work(&v, 20);
 	noise_write(&noise, OBJECT_LAT, 1);
 	noise_write(&noise, OBJECT_CAPS, 1);
