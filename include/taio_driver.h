@@ -205,8 +205,10 @@ struct taio_step {
 	uint8_t claim;    /* enum taio_claim: what the device has of the source, see release() */
 	int16_t report;   /* errno (negative) of the last of ... */
 	uint16_t reports; /* ... so many reports of hosts about datagrams sent earlier */
-	uint32_t packets; /* datagrams of a step that moved bytes */
-	uint64_t cpu_ns;  /* processor time, if the driver measured it; 0: unknown */
+	uint32_t
+		packets; /* datagrams of a step that moved bytes, end marks received included, ... */
+	uint32_t strangers; /* ... and those thrown away because they were not the peer's */
+	uint64_t cpu_ns;    /* processor time, if the driver measured it; 0: unknown */
 
 	uint64_t start_ns;      /* engine's: submission */
 	uint64_t predicted_ns;  /* engine's */

@@ -249,7 +249,7 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 	step->payload = step->result > 0 ? (uint64_t)step->result : 0;
 	if (route_is_messages(step))
 		messages_took(e, r, step);
-	else if (step->packets || step->reports)
+	else if (step->to.kind == TAIO_KIND_DGRAM || step->from.kind == TAIO_KIND_DGRAM)
 		messages_took_bytes(e, r, step);
 	if (step->result > 0 && step->op == TAIO_OP_COPY) {
 		e->count[step->device].bytes += step->payload;
@@ -309,8 +309,8 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->wait_fd = -1;
 	step->failed_side = 0;
 	step->cpu_ns = 0;
+	step->packets = step->strangers = step->reports = 0;
 	step->claim = r->claim ? r->claim_state : (uint8_t)TAIO_CLAIM_NONE;
-	step->packets = step->reports = 0;
 	step->flags &= ~(uint32_t)TAIO_SF_WAITED;
 	route_prepare(e, r, step, device);
 	step->start_ns = e->now_ns = clock_ns();

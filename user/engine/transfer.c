@@ -94,8 +94,8 @@ static uint64_t transfer_piece(struct request_vector *vector, uint64_t at, void 
 	return vector->iov[vector->index].iov_len - (at - vector->before);
 }
 
-static uint64_t transfer_end_at(const struct taio_end *base, struct request_vector *vector,
-				uint64_t at, struct taio_end *ret_end)
+uint64_t transfer_end_at(const struct taio_end *base, struct request_vector *vector, uint64_t at,
+			 struct taio_end *ret_end)
 {
 	*ret_end = *base;
 	ret_end->flags &= (uint16_t)~TAIO_END_STREAMED;
@@ -120,7 +120,7 @@ static uint64_t transfer_segment_size(const struct taio *e, const struct request
 }
 
 /* Is the source in the cache? One byte at each end, without sleeping for it. */
-static void transfer_look(struct taio *e, struct taio_step *step)
+void transfer_look(struct taio *e, struct taio_step *step)
 {
 	if (step->from.kind == TAIO_KIND_FILE && step->len >= TRANSFER_COLD_MIN &&
 	    step->from.fs != TAIO_FS_TMPFS) {
@@ -144,7 +144,7 @@ static void transfer_look(struct taio *e, struct taio_step *step)
 static void transfer_credit(struct request *r, uint64_t bytes)
 {
 	r->moved += bytes;
-	if (r->progress && !request_is_messages(r)) /* messages.c knows the bytes */
+	if (r->progress && !request_is_messages(r)) /* messages.c knows their bytes */
 		__atomic_fetch_add(r->progress, bytes, __ATOMIC_RELAXED);
 }
 
@@ -210,6 +210,8 @@ static bool transfer_fill(struct taio *e, struct request *r, struct taio_step *s
 	}
 	if (request_is_messages(r))
 		len = messages_room(e, r, len);
+	else if (r->to.kind == TAIO_KIND_DGRAM)
+		len = messages_room_bytes(e, r, len);
 	else if (r->limit_rate) {
 		room = transfer_rate(e, r, len);
 		if (room < len)
@@ -345,7 +347,8 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 	if (step->result == -EAGAIN && (step->wait_fd >= 0 || request_is_messages(r)))
 		return transfer_wait(e, r, step);
 	if (step->result == -EXDEV && request_is_messages(r)) {
-		messages_detour(r, step);
+		r->issued = step->position + 1;
+		messages_detour(step);
 		return ENGINE_AGAIN;
 	}
 	if (step->result == -EAGAIN || step->result == -EINTR)
@@ -542,7 +545,7 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 		}
 		if (!transfer_fill(e, r, step)) {
 			route_step_put(e, step);
-			if ((r->limit_rate || request_is_messages(r)) && !transfer_is_over(r)) {
+			if ((r->limit_rate || r->dgram) && !transfer_is_over(r)) {
 				request_set_state(r, REQUEST_WAIT_TIME);
 				return ENGINE_PARKED;
 			}

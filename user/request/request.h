@@ -39,13 +39,18 @@ struct request_vector {
 struct request_dgram {
 	uint64_t bytes;   /* payload of messages that were moved */
 	uint64_t good;    /* messages that were sent or received */
-	uint64_t idle_ns; /* a batch ends when nothing came for that long; 0: never */
+	uint64_t idle_ns; /* it ends when nothing came for that long; 0: never */
 	uint64_t idle_at_ns;
 	uint64_t limit_packets;
+	uint64_t datagrams;                     /* a copy ends after so many; 0: never */
+	uint64_t taken;                         /* ... of which so many came */
 	struct taio_message_counters *counters; /* the caller's */
+	struct framed *framed;                  /* framed.c's */
 	uint32_t least;                         /* received messages that are enough */
 	int32_t first_error;                    /* of a message */
 	uint8_t first_device;                   /* that said so */
+	uint8_t framing;                        /* enum taio_framing */
+	uint8_t counted; /* a copy of bytes that looks at each datagram: framed.c has it */
 };
 
 struct request {
