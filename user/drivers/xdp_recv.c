@@ -337,7 +337,7 @@ static int64_t recv_held(struct xdp_recv *recv, struct recv_flow *flow, struct t
 	if (!recv_is_empty(n, step) || xdp_inlet_lives(flow->gate->inlet))
 		return n;
 	recv_log(recv, "afxdp: its interface is gone");
-	return recv_end(flow, step, -EOPNOTSUPP);
+	return recv_end(flow, step, -EXDEV);
 }
 
 static int64_t recv_left(struct xdp_recv *recv, struct recv_flow *flow, struct taio_step *step)
@@ -350,7 +350,7 @@ static int64_t recv_left(struct xdp_recv *recv, struct recv_flow *flow, struct t
 	if (!last)
 		return recv_wait(flow, step);
 	if (flow->refused)
-		return recv_end(flow, step, -EOPNOTSUPP);
+		return recv_end(flow, step, -EXDEV);
 	step->failed_side = 0;
 	return recv_end(flow, step, netops_again(step, step->from.fd, POLLIN));
 }
@@ -364,12 +364,12 @@ int64_t xdp_recv_run(struct xdp_recv *recv, struct taio_step *step)
 		error = recv_begin(recv, step->from.fd, &flow);
 	if (error) {
 		step->claim = TAIO_CLAIM_NONE;
-		return -EOPNOTSUPP;
+		return -EXDEV; /* this source; the next one may do */
 	}
 	error = recv_advance(recv, flow);
 	if (error) {
 		const bool told = step->claim != TAIO_CLAIM_NONE;
-		const int64_t result = recv_end(flow, step, -EOPNOTSUPP);
+		const int64_t result = recv_end(flow, step, -EXDEV);
 
 		if (!told) /* nobody knows of a claim that would be released */
 			recv_forget(flow);
