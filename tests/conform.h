@@ -408,6 +408,21 @@ static inline bool flow_pump(struct flow *f)
 
 /* ---- where the engine stands --------------------------------------------------------------------- */
 
+/* A device that has the source lets the engine wait for a descriptor of its own. */
+static inline bool flow_wait_device(struct flow *f, const struct taio_step *step, uint64_t until)
+{
+	struct pollfd ready = { .fd = step->wait_fd, .events = POLLIN };
+
+	while (poll(&ready, 1, 0) == 0) {
+		(void)flow_pump(f);
+		if (f->failed)
+			return false;
+		if (conform_ns() > until)
+			return flow_wrong(f, "EAGAIN of a device that has the source");
+	}
+	return (ready.revents & POLLIN) || flow_wrong(f, "the device's descriptor is closed");
+}
+
 /* Waits as the engine does: an edge after the EAGAIN, or one that came before and was not seen. */
 static inline bool flow_wait(struct flow *f, const struct taio_step *step)
 {
@@ -417,6 +432,8 @@ static inline bool flow_wait(struct flow *f, const struct taio_step *step)
 	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
 
 	f->waits++;
+	if (step->claim != TAIO_CLAIM_NONE && !reads && step->wait_fd != f->to.end.fd)
+		return flow_wait_device(f, step, until);
 	if (step->wait_fd < 0 || (!reads && step->wait_fd != f->to.end.fd))
 		return flow_wrong(f, "EAGAIN for descriptor %d, which is no end", step->wait_fd);
 	if (step->wait_events != (reads ? POLLIN : POLLOUT))
