@@ -147,20 +147,24 @@ int fileops_looked_at_from(struct taio_file *file)
 	return fileops_fail(file, TAIO_STEP_OPEN_FROM, error);
 }
 
+int fileops_looked_from(struct taio_file *file, int fd, const struct stat *st)
+{
+	assert(fd >= 0 && file->from_fd < 0);
+	fileops_keep_stat(st, &file->from_stat);
+	file->from_fd = fd;
+	return fileops_looked_at_from(file);
+}
+
 int fileops_opened_from(struct taio_file *file, int fd)
 {
 	struct stat st;
 	int error;
 
-	assert(fd >= 0 && file->from_fd < 0);
-	if (fstat(fd, &st) < 0) {
-		error = -errno;
-		close(fd);
-		return fileops_fail(file, TAIO_STEP_OPEN_FROM, error);
-	}
-	fileops_keep_stat(&st, &file->from_stat);
-	file->from_fd = fd;
-	return fileops_looked_at_from(file);
+	if (fstat(fd, &st) == 0)
+		return fileops_looked_from(file, fd, &st);
+	error = -errno;
+	close(fd);
+	return fileops_fail(file, TAIO_STEP_OPEN_FROM, error);
 }
 
 /* The file has a lease (a file server's oplock): opening it without waiting is refused. */
@@ -225,6 +229,17 @@ static int fileops_judge_to(const struct taio_file *file, const char *path, cons
 	return 0;
 }
 
+static int fileops_found_to(struct taio_file *file, const char *path, const struct stat *st)
+{
+	int rc = fileops_judge_to(file, path, st);
+
+	if (rc)
+		return fileops_fail(file, TAIO_STEP_OPEN_TO, rc);
+	file->state |= TAIO_FILE_TO_EXISTED;
+	fileops_keep_stat(st, &file->to_stat);
+	return 0;
+}
+
 int fileops_look_to(struct taio_file *file)
 {
 	char room[PATH_MAX];
@@ -243,12 +258,13 @@ int fileops_look_to(struct taio_file *file)
 			return fileops_fail(file, TAIO_STEP_OPEN_TO, rc);
 		}
 	}
-	rc = fileops_judge_to(file, path, &st);
-	if (rc)
-		return fileops_fail(file, TAIO_STEP_OPEN_TO, rc);
-	file->state |= TAIO_FILE_TO_EXISTED;
-	fileops_keep_stat(&st, &file->to_stat);
-	return 0;
+	return fileops_found_to(file, path, &st);
+}
+
+int fileops_looked_to(struct taio_file *file, const struct stat *st)
+{
+	file->state &= ~(uint32_t)(TAIO_FILE_TO_EXISTED | FILEOPS_TO_LINK);
+	return st ? fileops_found_to(file, file->to_path, st) : 0;
 }
 
 /* The mode of a file that did not exist, before the umask. */
@@ -257,18 +273,57 @@ static mode_t fileops_new_mode(const struct taio_file *file)
 	return file->from_stat.mode ? file->from_stat.mode & FILEOPS_MODE : 0666;
 }
 
-int fileops_make_temp(struct taio_file *file, enum fileops_temp how)
+static bool fileops_is_final_mode(const struct taio_file *file)
 {
-	bool final = !(file->state & TAIO_FILE_TO_EXISTED) && !(file->flags & TAIO_PRESERVE);
-	int fd = filetemp_make(file, final ? fileops_new_mode(file) : 0600, how);
+	return !(file->state & TAIO_FILE_TO_EXISTED) && !(file->flags & TAIO_PRESERVE);
+}
 
-	if (fd < 0)
-		return fileops_fail(file, TAIO_STEP_OPEN_TO, fd);
-	if (final)
+mode_t fileops_temp_mode(const struct taio_file *file)
+{
+	return fileops_is_final_mode(file) ? fileops_new_mode(file) : 0600;
+}
+
+static void fileops_take_temp(struct taio_file *file, int fd)
+{
+	if (fileops_is_final_mode(file))
 		file->state |= FILEOPS_FINAL_MODE;
 	file->state |= TAIO_FILE_TEMP;
 	file->to_fd = fd;
 	file->to_kind = TAIO_KIND_FILE;
+}
+
+int fileops_make_temp(struct taio_file *file, enum fileops_temp how)
+{
+	int fd = filetemp_make(file, fileops_temp_mode(file), how);
+
+	if (fd < 0)
+		return fileops_fail(file, TAIO_STEP_OPEN_TO, fd);
+	fileops_take_temp(file, fd);
+	return 0;
+}
+
+bool fileops_is_unnamed(const struct taio_file *file)
+{
+	return file->to_path && !(file->flags & TAIO_IN_PLACE) && filetemp_can_link();
+}
+
+int fileops_made_temp(struct taio_file *file, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0) {
+		int error = -errno;
+
+		close(fd);
+		return fileops_fail(file, TAIO_STEP_OPEN_TO, error);
+	}
+	file->to_fs = (uint8_t)fileops_fs_of(fd, st.st_dev);
+	if ((file->flags & TAIO_DURABLE) && !filetemp_syncs_unnamed(fd)) {
+		close(fd);
+		return -EOPNOTSUPP;
+	}
+	file->temp_name[0] = '\0';
+	fileops_take_temp(file, fd);
 	return 0;
 }
 

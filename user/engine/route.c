@@ -79,8 +79,9 @@ static void route_name(const struct taio_step *step, char *name, size_t size)
 	bool cold = ((step->from.flags | step->to.flags) & TAIO_END_COLD) != 0;
 
 	if (step->op != TAIO_OP_COPY)
-		snprintf(name, size, "%s%s %s", operation_name(step->op),
-			 step->to.kind == TAIO_KIND_STREAM ? ">stream" : "",
+		snprintf(name, size, "%s%s%s %s", operation_name(step->op),
+			 step->to.kind ? ">" : "",
+			 step->to.kind ? operation_kind_name(step->to.kind) : "",
 			 operation_fs_name(step->to.fs));
 	else
 		snprintf(name, size, "copy %s>%s %s%s%s%s%s", operation_kind_name(step->from.kind),
@@ -154,11 +155,19 @@ static bool route_may_block(const struct taio *e)
 	return (e->flags & TAIO_MAY_BLOCK) || (e->blocking_call && !engine_others(e));
 }
 
+/* A device that is not open yet is asked again once it is. */
+static bool route_driver_fits(struct taio_device *device, const struct taio_step *step)
+{
+	if (!device->driver->fits || (device->driver->open && !device->opened))
+		return true;
+	return device->driver->fits(device, step);
+}
+
 static bool route_fits(struct taio_device *device, const struct taio_capability *cap,
 		       const struct taio_step *step, bool pinned)
 {
 	if (step->op != TAIO_OP_COPY)
-		return true;
+		return route_driver_fits(device, step);
 	/* The least size says where a device begins to pay. Who pinned it wants it for the rest
 	 * of a transfer, too, however small. */
 	if ((step->len < cap->min && !pinned) || (cap->max && step->len > cap->max))
@@ -169,10 +178,7 @@ static bool route_fits(struct taio_device *device, const struct taio_capability 
 		if (mixed & (cap->align - 1))
 			return false;
 	}
-	/* A device that is not open yet is asked again once it is. */
-	if (!device->driver->fits || (device->driver->open && !device->opened))
-		return true;
-	return device->driver->fits(device, step);
+	return route_driver_fits(device, step);
 }
 
 /* Would it stop the thread for long while others wait? */
@@ -190,6 +196,9 @@ static bool route_stops(struct taio *e, const struct pick_context *context, unsi
 	    step->op == TAIO_OP_SYNC_DIR || step->from.fs == TAIO_FS_NET ||
 	    step->to.fs == TAIO_FS_NET)
 		return true;
+	/* A price of the past says little about the next file: see control.c. */
+	if (step->op == TAIO_OP_OPEN || step->op == TAIO_OP_CLOSE)
+		return e->now_ns < e->control_slow_ns;
 	if (c->slot == PICK_NONE)
 		return false;
 	price = e->picker->maps
@@ -249,7 +258,7 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 	step->payload = step->result > 0 ? (uint64_t)step->result : 0;
 	if (route_is_messages(step))
 		messages_took(e, r, step);
-	else if (step->packets || step->reports)
+	else if (step->to.kind == TAIO_KIND_DGRAM || step->from.kind == TAIO_KIND_DGRAM)
 		messages_took_bytes(e, r, step);
 	if (step->result > 0 && step->op == TAIO_OP_COPY) {
 		e->count[step->device].bytes += step->payload;
@@ -287,6 +296,12 @@ static void route_run(struct taio *e, struct taio_device *device, struct taio_st
 		step->cpu_ns = clock_thread_ns() - before_ns;
 }
 
+/* How long that takes says nothing about the device, which is not busy with it either. */
+static bool route_waits_for_peer(const struct taio_step *step)
+{
+	return step->op == TAIO_OP_CONNECT || step->op == TAIO_OP_ACCEPT;
+}
+
 /* It waits for the device and for nobody else. */
 static bool route_is_bounded(const struct taio_step *step)
 {
@@ -309,7 +324,8 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->wait_fd = -1;
 	step->failed_side = 0;
 	step->cpu_ns = 0;
-	step->packets = step->reports = 0;
+	step->packets = step->strangers = step->reports = 0;
+	step->claim = r->claim ? r->claim_state : (uint8_t)TAIO_CLAIM_NONE;
 	step->flags &= ~(uint32_t)TAIO_SF_WAITED;
 	route_prepare(e, r, step, device);
 	step->start_ns = e->now_ns = clock_ns();
@@ -333,7 +349,8 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	}
 	if (submitted == TAIO_BUSY)
 		return ROUTE_FULL;
-	pick_submitted(e->picker, number, step->start_ns);
+	if (!route_waits_for_peer(step))
+		pick_submitted(e->picker, number, step->start_ns);
 	step->bounded = route_is_bounded(step);
 	if (step->bounded)
 		pick_admitted(e->picker, number);
@@ -355,8 +372,7 @@ bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
 
 	if (device_open(e, number))
 		return false;
-	return step->op != TAIO_OP_COPY || !device->driver->fits ||
-	       device->driver->fits(device, step);
+	return !device->driver->fits || device->driver->fits(device, step);
 }
 
 /* Some decisions are looked at by the watchdog of the policy. */
@@ -370,11 +386,27 @@ static void route_judge(struct taio *e, const struct pick_query *query, struct p
 		policy_judged(e->policy, verdict.own_ns, verdict.best_ns, verdict.priced);
 }
 
+/* Of bytes in datagrams a step takes those that are there: about as many as the last one found. */
+static uint64_t route_expected(const struct taio *e, const struct request *r,
+			       const struct taio_step *step)
+{
+	uint64_t burst = r->burst ? r->burst : e->burst;
+
+	if (step->from.kind != TAIO_KIND_DGRAM || route_is_messages(step) || !burst)
+		return route_size(step);
+	return burst < step->len ? burst : step->len;
+}
+
+static uint32_t route_burst(uint64_t bytes)
+{
+	return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+}
+
 struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
 	struct pick_query query = { .context = context,
-				    .bytes = route_size(step),
+				    .bytes = route_expected(e, r, step),
 				    .now_ns = e->now_ns,
 				    .goal = r->goal,
 				    .picked = step->picked,
@@ -388,6 +420,10 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
+	if (e->claimers && step->from.kind == TAIO_KIND_DGRAM) {
+		query.closed &= ~e->claimers; /* opening is part of what a claim costs */
+		query.skip = claim_skip(e, r, step, &query);
+	}
 	/* The policy's pick hook is asked about bytes, once, and not after it failed. */
 	if (step->op != TAIO_OP_COPY || route_is_retry(r, step))
 		query.picked = PICK_BY_PRICE;
@@ -530,6 +566,18 @@ static void route_file_class(struct taio *e, const struct taio_step *step,
 	choice->predicted_ns = (uint32_t)(e->now_ns - step->start_ns);
 }
 
+/* Does its error say something about the device? Not where that is the one that can do a control step
+ * everywhere, nor if it was about one message or one peer. */
+static bool route_is_blamed(const struct taio_device *device, const struct taio_step *step)
+{
+	if (step->result >= 0 || step->slot == PICK_NONE || !route_worth_retry((int)step->result))
+		return false;
+	if (step->op != TAIO_OP_COPY)
+		return step->op != TAIO_OP_FILE && device_is_async(device);
+	return !(step->result == -EXDEV &&
+		 (route_is_messages(step) || step->to.kind == TAIO_KIND_DGRAM));
+}
+
 static void route_account(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct taio_device *device = &e->device[step->device];
@@ -545,8 +593,10 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 				      .cpu_ns = step->cpu_ns };
 	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM ||
 		       route_is_messages(step);
+	bool queued;
 
-	result.occupied = !device->worker && !device_is_async(device);
+	result.occupied = (!device->worker && !device_is_async(device)) ||
+			  route_waits_for_peer(step);
 	result.bounded = step->bounded;
 	step->bounded = 0;
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
@@ -554,10 +604,13 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		result.bytes <<= ROUTE_MESSAGE_SHIFT;
 	if (step->op == TAIO_OP_COPY) {
 		result.learn = step->result > 0 && (uint64_t)step->result == step->len;
-		if (!result.learn && streams && step->result > 0 && result.occupied &&
-		    step->slot != PICK_NONE) {
-			/* A stream takes what it has room for, and gives what it has: that much is a
-			 * whole operation. */
+		queued = step->from.kind == TAIO_KIND_DGRAM && !route_is_messages(step);
+		if (queued && step->result > 0)
+			r->burst = e->burst = route_burst(result.bytes);
+		if (!result.learn && step->result > 0 && step->slot != PICK_NONE &&
+		    (queued || (streams && result.occupied))) {
+			/* A stream takes what it has room for, and gives what it has; a queue gives
+			 * what it holds: that much is a whole operation. */
 			uint32_t class = taio_class_of(result.bytes);
 
 			choice.cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
@@ -569,18 +622,18 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		if (result.learn)
 			route_file_class(e, step, &choice);
 	} else {
-		result.learn = step->result >= 0;
+		result.learn = step->result >= 0 && step->op != TAIO_OP_ACCEPT;
 	}
-	if (step->result < 0 && step->result != -EAGAIN && step->result != -ECANCELED &&
-	    step->slot != PICK_NONE && step->op != TAIO_OP_FILE &&
-	    !(route_is_messages(step) && step->result == -EXDEV) && /* only that one message */
-	    route_worth_retry((int)step->result)) {
+	if (step->op == TAIO_OP_CONNECT) /* by whatever device, and in how many calls */
+		result.submit_ns = step->addr->began_ns;
+	if (route_is_blamed(device, step)) {
 		if (route_is_passing((int)step->result))
 			result.error = true;
 		else
 			route_unfit(e, step);
 	}
-	if (step->flags & (TAIO_SF_CANCELLED | TAIO_SF_WAITED) || r->error)
+	if (step->flags & (TAIO_SF_CANCELLED | TAIO_SF_WAITED) || r->error ||
+	    step->claim == TAIO_CLAIM_TAKING)
 		result.learn = false;
 	if (pick_completed(e->picker, &result))
 		e->urgent = true;
