@@ -535,6 +535,8 @@ unsigned int pick_explain(const struct picker *picker, const struct pick_query *
 		reasons[n].device = c->device;
 		reasons[n].in_flight = (uint16_t)picker->device[c->device].in_flight;
 		reasons[n].cost_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
+		reasons[n].measured = c->slot != PICK_NONE &&
+				      pick_is_measured(picker, context, c, class);
 		reasons[n].why_not = context->unfit & bit ? TAIO_WHY_UNFIT
 				     : query->skip & bit  ? TAIO_WHY_FORBIDDEN
 							  : (uint8_t)pick_bar(picker, query, c);

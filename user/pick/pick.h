@@ -112,6 +112,7 @@ struct pick_reason {
 	uint8_t device, why_not;
 	uint16_t in_flight;
 	uint32_t cost_ns;
+	bool measured; /* often enough to be believed; else the cost is a published one */
 };
 
 void pick_init(struct picker *picker, const struct taio_maps *maps);
