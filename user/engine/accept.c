@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -150,13 +151,21 @@ static int accept_address(struct taio *e, struct request *r, const struct taio_e
 	return 0;
 }
 
+/* Which kind of socket, if it is one: for TCP and UDP the protocol says it all. */
 static bool accept_is_socket(struct taio *e, struct taio_end *end)
 {
 	socklen_t length = sizeof(int);
-	int type;
+	int protocol, type = SOCK_STREAM;
 
-	if (getsockopt(end->fd, SOL_SOCKET, SO_TYPE, &type, &length))
+	if (getsockopt(end->fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length))
 		return false;
+	if (protocol == IPPROTO_UDP) {
+		end->flags |= TAIO_END_UDP;
+		type = SOCK_DGRAM;
+	} else if (protocol != IPPROTO_TCP &&
+		   getsockopt(end->fd, SOL_SOCKET, SO_TYPE, &type, &length)) {
+		return false;
+	}
 	end->kind = type == SOCK_DGRAM ? TAIO_KIND_DGRAM : TAIO_KIND_STREAM;
 	e->fd_socket |= 1ULL << (end->fd & 63);
 	return true;

@@ -129,7 +129,9 @@ struct taio {
 	uint64_t claimers;            /* devices that may take a source over: see claim.c */
 	uint64_t not_inline;          /* those, and workers */
 	uint64_t pin, forbid;
-	uint32_t burst;         /* bytes that a step last found in a datagram socket */
+	uint32_t burst; /* bytes that a step last found in a datagram socket */
+	uint64_t pairs[TAIO_KIND_COUNT][TAIO_KIND_COUNT]; /* devices that copy between kinds */
+	uint16_t pairs_known[TAIO_KIND_COUNT];
 	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
 	uint64_t file_calls;    /* devices whose calls a whole file consists of */
 	uint64_t route_stops;   /* of the last decision: candidates left out because they block */

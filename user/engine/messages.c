@@ -54,7 +54,8 @@ static void messages_look_for_joined(struct taio_end *end)
 	socklen_t length = sizeof(int);
 	int on = 0;
 
-	if (getsockopt(end->fd, IPPROTO_UDP, UDP_GRO, &on, &length) == 0 && on)
+	if ((end->flags & TAIO_END_UDP) &&
+	    getsockopt(end->fd, IPPROTO_UDP, UDP_GRO, &on, &length) == 0 && on)
 		end->flags |= TAIO_END_JOINED;
 }
 

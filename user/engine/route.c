@@ -639,12 +639,16 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		e->urgent = true;
 }
 
+/* Asked for each request, and always the same: counted out once. */
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind)
 {
-	uint64_t mask = 0;
+	uint64_t *mask = &e->pairs[from_kind][to_kind];
 
+	if (e->pairs_known[from_kind] >> to_kind & 1)
+		return *mask;
 	for (uint8_t i = 0; i < e->device_count; i++)
 		if (device_capability(&e->device[i], TAIO_OP_COPY, from_kind, to_kind))
-			mask |= 1ULL << i;
-	return mask;
+			*mask |= 1ULL << i;
+	e->pairs_known[from_kind] |= (uint16_t)(1u << to_kind);
+	return *mask;
 }
