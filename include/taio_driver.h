@@ -106,9 +106,10 @@ enum taio_end_flag {
 	TAIO_END_APPEND = 1 << 3,   /* O_APPEND: positions are ignored by the kernel */
 	TAIO_END_STREAMED = 1 << 4, /* a file read or written at its own position: offset unused */
 	TAIO_END_NONBLOCK = 1 << 5, /* engine's: a regular file that was opened with O_NONBLOCK */
-	TAIO_END_JOINED =
-		1 << 6 /* DGRAM: UDP_GRO is set, one recvmsg() may give many; a driver that
-				     * sets it on a socket of the engine says so here */
+	/* DGRAM: UDP_GRO is set, one recvmsg() may give many; a driver that sets it on a socket of
+	 * the engine says so here */
+	TAIO_END_JOINED = 1 << 6,
+	TAIO_END_UDP = 1 << 7 /* DGRAM: known to be a UDP socket */
 };
 
 /** One end of a step. */

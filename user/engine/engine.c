@@ -252,6 +252,13 @@ static void engine_advance(struct taio *e, struct request *r, enum engine_next n
 	}
 }
 
+void engine_start(struct taio *e, struct request *r)
+{
+	e->turn_ns = e->now_ns;
+	engine_advance(e, r, ENGINE_AGAIN);
+	engine_tick(e);
+}
+
 void engine_wake_room(struct taio *e)
 {
 	struct request *r = request_queue_pop(&e->room, &e->pool);
@@ -332,6 +339,7 @@ void engine_policy_changed(struct taio *e)
 {
 	pick_rebind(e->picker);
 	memset(e->pointer_left, 0, sizeof(e->pointer_left));
+	memset(e->messages_again, 0, sizeof(e->messages_again));
 	memset(e->whole_left, 0, sizeof(e->whole_left));
 }
 

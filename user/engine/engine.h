@@ -70,6 +70,12 @@ enum engine_control {
 	ENGINE_CONTROLS
 };
 
+/* The device of the last batch of messages of a size class, which has the next few, too. */
+struct engine_again {
+	uint8_t device, left, goal;
+};
+#define ENGINE_MESSAGES 3 /* sent, sent in fragments, received */
+
 struct engine_device_count {
 	uint64_t steps, bytes, errors;
 	struct taio_message_counters messages;
@@ -129,7 +135,9 @@ struct taio {
 	uint64_t claimers;            /* devices that may take a source over: see claim.c */
 	uint64_t not_inline;          /* those, and workers */
 	uint64_t pin, forbid;
-	uint32_t burst;         /* bytes that a step last found in a datagram socket */
+	uint32_t burst; /* bytes that a step last found in a datagram socket */
+	uint64_t pairs[TAIO_KIND_COUNT][TAIO_KIND_COUNT]; /* devices that copy between kinds */
+	uint16_t pairs_known[TAIO_KIND_COUNT];
 	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
 	uint64_t file_calls;    /* devices whose calls a whole file consists of */
 	uint64_t route_stops;   /* of the last decision: candidates left out because they block */
@@ -157,6 +165,7 @@ struct taio {
 	struct taio_step pointer_step;
 	struct mem_route memory; /* destinations of late copies */
 	uint8_t pointer_device[TAIO_CLASSES], pointer_left[TAIO_CLASSES];
+	struct engine_again messages_again[ENGINE_MESSAGES][TAIO_CLASSES];
 
 	int epoll_fd, timer_fd, wake_fd;
 	uint64_t epoll_devices; /* devices whose fd is in the epoll set */
@@ -170,6 +179,7 @@ struct taio {
 
 /* engine.c */
 void engine_make_ready(struct taio *e, struct request *r);
+void engine_start(struct taio *e, struct request *r); /* a new one, outside of a turn, at once */
 void engine_fail(struct taio *e, struct request *r, int error, enum taio_step_type step,
 		 uint8_t device);
 void engine_tick(struct taio *e); /* prices are made, if it is time */
@@ -235,6 +245,8 @@ void transfer_end_position(struct request *r); /* descriptors stand behind what 
 const char *messages_accept(struct request *r, const struct taio_endpoint *ep, unsigned int side,
 			    int *ret_error);
 const char *messages_accept_pair(struct request *r, int *ret_error);
+bool messages_is_udp(struct taio_end *end); /* then the end is filled in */
+bool messages_may_start(const struct taio *e, const struct request *r); /* within the call */
 /* Options for datagrams of a request that copies bytes. */
 const char *messages_accept_copy(struct request *r, int *ret_error);
 struct taio_message *messages_of(const struct taio_step *step);
@@ -304,6 +316,9 @@ static inline uint64_t route_size(const struct taio_step *step)
 struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step);
 /* The first step of a device: does it open, and is the step still one for it? */
 bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step);
+/* For the next few steps of messages: the device of the last one, without asking anybody. Return:
+ * true: it ran, step->result is set. */
+bool route_again(struct taio *e, struct request *r, struct taio_step *step);
 /* The figures of a device for a step; NULL: none known. */
 const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
 					       uint8_t number);

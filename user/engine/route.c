@@ -248,7 +248,7 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 
 static void route_account(struct taio *e, struct request *r, struct taio_step *step);
 
-void route_finish(struct taio *e, struct request *r, struct taio_step *step)
+static void route_count(struct taio *e, struct request *r, struct taio_step *step)
 {
 	e->now_ns = clock_ns();
 	if (step->result < 0 && step->result != -EAGAIN)
@@ -265,6 +265,11 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 		r->devices |= 1ULL << step->device;
 		r->main_device = step->device;
 	}
+}
+
+void route_finish(struct taio *e, struct request *r, struct taio_step *step)
+{
+	route_count(e, r, step);
 	route_account(e, r, step);
 }
 
@@ -443,6 +448,56 @@ const struct taio_capability *route_capability(const struct taio *e, const struc
 	return device_capability(&e->device[number], step->op, step->from.kind, step->to.kind);
 }
 
+/* ---- messages: a decision for the next few ---- */
+
+#define ROUTE_AGAIN 15 /* steps that follow a decision, of which the policy does not hear */
+
+static struct engine_again *route_again_of(struct taio *e, const struct taio_step *step)
+{
+	unsigned int way = step->to.kind == TAIO_KIND_MESSAGES ? 2 : route_is_large(step);
+
+	return &e->messages_again[way][taio_class_of(route_size(step))];
+}
+
+/* Is it a step about which nothing special was said? */
+static bool route_is_usual(const struct request *r, const struct taio_step *step)
+{
+	return r->allowed == UINT64_MAX && !r->forbidden && !r->excluded && !step->excluded &&
+	       !r->trace && !r->claim && !r->deadline_ns && !route_is_retry(r, step);
+}
+
+bool route_again(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct engine_again *again = route_again_of(e, step);
+	struct taio_device *device = &e->device[again->device];
+
+	if (!again->left || again->goal != r->goal || !route_is_usual(r, step) ||
+	    (device->driver->fits && !device->driver->fits(device, step)))
+		return false;
+	again->left--;
+	step->device = device->number;
+	step->why = TAIO_WHY_PRICE;
+	step->slot = PICK_NONE;
+	step->start_ns = e->now_ns;
+	step->result = device->driver->run(device, step);
+	route_count(e, r, step);
+	if (step->result < 0 && step->result != -EAGAIN)
+		again->left = 0;
+	return true;
+}
+
+static void route_remember(struct taio *e, const struct request *r, const struct taio_step *step)
+{
+	if ((step->why != TAIO_WHY_PRICE && step->why != TAIO_WHY_ONLY) || step->result <= 0 ||
+	    device_is_async(&e->device[step->device]) || e->device[step->device].worker ||
+	    !route_is_usual(r, step) || policy_canary_maps(e->policy) ||
+	    e->picker->maps->ctl->flags & TAIO_POLICY_PICKS)
+		return;
+	*route_again_of(e, step) = (struct engine_again){ .device = step->device,
+							  .left = ROUTE_AGAIN,
+							  .goal = r->goal };
+}
+
 enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_query query = route_query(e, r, step);
@@ -483,6 +538,8 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		if (r->trace)
 			trace_decision(e, r, step, &query, choice.device);
 		started = route_start_on(e, r, step, choice.device);
+		if (started == ROUTE_DONE && route_is_messages(step))
+			route_remember(e, r, step);
 		if (started == ROUTE_DONE || started == ROUTE_QUEUED)
 			return started;
 		full |= started == ROUTE_FULL;
@@ -640,12 +697,16 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		e->urgent = true;
 }
 
+/* Asked for each request, and always the same: counted out once. */
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind)
 {
-	uint64_t mask = 0;
+	uint64_t *mask = &e->pairs[from_kind][to_kind];
 
+	if (e->pairs_known[from_kind] >> to_kind & 1)
+		return *mask;
 	for (uint8_t i = 0; i < e->device_count; i++)
 		if (device_capability(&e->device[i], TAIO_OP_COPY, from_kind, to_kind))
-			mask |= 1ULL << i;
-	return mask;
+			*mask |= 1ULL << i;
+	e->pairs_known[from_kind] |= (uint16_t)(1u << to_kind);
+	return *mask;
 }
