@@ -178,7 +178,7 @@ $(PREFIXED): $(BUILD)/obj/.prefix
 $(BUILD)/obj/user/policy/%.o $(BUILD)/obj/user/libbpf/%.o: DEFS += -DTAIO_LIBDIR='"$(PREFIX)/lib/taio"'
 
 # what the program of a flow and its loader share
-$(BUILD)/obj/user/xdp/%.o: INC += -Ibpf
+$(BUILD)/obj/user/xdp/%.o $(BUILD)/obj/user/drivers/%.o: INC += -Ibpf
 
 $(BUILD)/schedulers/list.inc: FORCE
 	@mkdir -p $(@D)
@@ -394,7 +394,7 @@ vmtest-shell: setup-vm
 
 crash: setup-vm
 	@$(MAKE) all
-	@BUILD=$(BUILD) CYCLES=$(or $(CYCLES),50) vmtest/crash.sh '$(or $(KERNEL),6.12)' $(TYPE)
+	@BUILD=$(BUILD) $(if $(CYCLES),CYCLES=$(CYCLES)) vmtest/crash.sh $(CRASH_FLAGS) '$(or $(KERNEL),6.12)' $(TYPE)
 
 kill9: all
 	@BUILD=$(BUILD) KILLS=$(or $(KILLS),1000) tests/kill9.sh

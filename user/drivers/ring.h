@@ -67,6 +67,7 @@ enum ring_device {
 	RING_URING,
 	RING_DIRECT,
 	RING_ZC,
+	RING_XDP,
 	RING_DEVICES
 };
 
