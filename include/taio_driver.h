@@ -28,6 +28,8 @@ struct taio_message_counters; /* taio.h */
 
 #define TAIO_DRIVER_ABI 1
 
+#define TAIO_FILES_MAX 64 /* taio_register_file() */
+
 /** Operations. The registry (user/request/operation.c) gives them names and suboptions. */
 enum taio_op {
 	TAIO_OP_NONE = 0,
@@ -295,6 +297,8 @@ struct taio_host {
 	uint32_t requests;           /* size of the engine's pool */
 	const struct iovec *buffers; /* registered memory */
 	uint32_t buffer_count;
+	uint32_t file_count;
+	const int *files; /* that the engine keeps open, TAIO_FILES_MAX at most; -1: none */
 };
 
 struct taio_driver;

@@ -625,6 +625,30 @@ Test(pick, nothing_is_probed_that_may_not_be)
 	cr_assert_eq(choose_may_probe().why, TAIO_WHY_PROBE, "and this is what it looks like");
 }
 
+/* It was never asked again: 64 times the best was hopeless, however little was known. */
+Test(pick, a_device_whose_first_completion_was_a_stall_is_asked_again)
+{
+	struct taio_lat *lat;
+
+	open_probe();
+	now = START + 10000 * MS;
+	lat = &w->lat[cell_of(BYTES) * TAIO_SLOTS + context->candidate[C].slot];
+	price(C, 100 * 1000000); /* and more than probes may save up */
+	lat->count = 1;
+	lat->last_ns = now - 3 * MS;
+	w->picker.probe_credit_ns = 20 * (int64_t)MS;
+	cr_assert_eq(choose_may_probe().device, A, "it is too early");
+	lat->last_ns = now - 65 * 100 * MS;
+	w->picker.probe_credit_ns = 19 * (int64_t)MS;
+	cr_assert_eq(choose_may_probe().device, A, "that is not all that may be saved up");
+	w->picker.probe_credit_ns = 20 * (int64_t)MS;
+	lat->count = 4;
+	cr_assert_eq(choose_may_probe().device, A, "it was like that again and again");
+	lat->count = 1;
+	cr_assert_eq(choose_may_probe().why, TAIO_WHY_PROBE);
+	cr_assert_lt(w->picker.probe_credit_ns, -70 * (int64_t)MS, "it is paid for");
+}
+
 Test(pick, a_probe_does_not_become_a_habit)
 {
 	open_probe();

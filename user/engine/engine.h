@@ -111,6 +111,7 @@ struct taio {
 	uint32_t in_flight;  /* steps in the hands of asynchronous devices and workers */
 	uint64_t steps_done; /* steps that came back from there */
 
+	int files[TAIO_FILES_MAX]; /* host.files */
 	struct slab slab;
 	struct lane *lanes;
 	uint32_t lane_waits; /* requests in REQUEST_WAIT_FD */

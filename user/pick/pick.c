@@ -13,6 +13,7 @@
 #define PICK_LEVEL_MAX           10  /* 1 ms << 10: about a second */
 #define PICK_PROBE_SHARE         128 /* probes may cost 1/128 of the time that work took */
 #define PICK_PROBE_SPARE         16  /* a probe may cost 1/16 of the time up to a deadline */
+#define PICK_RUMOUR              4   /* completions: a price of fewer is not believed for ever */
 #define PICK_EAGER               3 /* probes that follow one which was twice as fast as its price */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
@@ -126,6 +127,14 @@ static enum taio_why pick_bar(const struct picker *picker, const struct pick_que
 	return TAIO_WHY_PRICE;
 }
 
+/* Its price was made of so few completions that one stall can be all that it tells. */
+static bool pick_is_rumour(const struct picker *picker, uint32_t route)
+{
+	uint64_t count = picker->maps->lat[route].count;
+
+	return count && count < PICK_RUMOUR;
+}
+
 /* A candidate that nobody has heard of for long may be tried, as long as probes together cost no
  * more than their share. */
 static bool pick_probe_due(const struct picker *picker, const struct pick_query *query,
@@ -140,8 +149,13 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 		return false;
 	if (!device->eager && !(picker->maps->price[cell].probe & (1u << c->slot)))
 		return false;
-	if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns)
+	if (pick_is_rumour(picker, cell * TAIO_SLOTS + c->slot)) {
+		if (picker->probe_credit_ns < PICK_PROBE_CREDIT_MAX_NS &&
+		    (int64_t)(cost - best) > picker->probe_credit_ns)
+			return false; /* not even all that may be saved up is there */
+	} else if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns) {
 		return false;
+	}
 	if (query->spare_ns && cost > query->spare_ns / PICK_PROBE_SPARE)
 		return false;
 	if (device->eager)
