@@ -162,6 +162,9 @@ struct xdp_socket *xdp_socket_get(struct xdp *xdp, int fd, bool anew);
 struct xdp_peer *xdp_peer_get(struct xdp *xdp, struct xdp_socket *socket, const void *to,
 			      socklen_t to_length);
 
+/* Says why a step is left to the socket, if that is another reason than the last one. */
+void xdp_refuse(struct xdp *xdp, const struct xdp_peer *peer, const char *reason);
+
 /* Has the kernel told of changes? Then xdp->generation is another one. */
 void xdp_news(struct xdp *xdp, uint64_t now_ns);
 

@@ -291,6 +291,62 @@ static void file_retire(struct xdp_file *file)
 
 /* ---- a step ---------------------------------------------------------------------------------- */
 
+/* A cold file is read from the disk itself, if each datagram is some whole blocks of it. */
+static void file_direct(struct xdp *xdp, struct xdp_file *file)
+{
+	const struct taio_end *from = &file->step->from;
+	const uint32_t chunk = file->place->port.xsk.chunk;
+	struct ring_file *direct;
+
+	file->payload_at = XDP_PORT_HEADROOM + file->flow.head_bytes;
+	if (!(from->flags & TAIO_END_COLD) || DIRECT_AT + file->unit > chunk ||
+	    ring_file_get(xdp->ring, from, false, &direct))
+		return;
+	if (direct->mem_align > DIRECT_AT || file->unit % direct->align ||
+	    file->start % direct->align || file->unit % direct->mem_align) {
+		ring_file_put(xdp->ring, direct);
+		return;
+	}
+	file->direct = direct;
+	file->payload_at = DIRECT_AT;
+}
+
+static bool file_start(struct xdp *xdp, struct xdp_file *file, struct taio_step *step)
+{
+	struct xdp_socket *socket = xdp_socket_get(xdp, step->to.fd, step->position == 0);
+	struct xdp_peer *peer = socket ? xdp_peer_get(xdp, socket, NULL, 0) : NULL;
+	off_t at = (off_t)step->from.offset;
+
+	memset(file, 0, offsetof(struct xdp_file, batch));
+	file->unit = netops_unit(&step->to);
+	if (!peer)
+		return false;
+	if (file->unit > peer->payload_max ||
+	    XDP_PORT_HEADROOM + peer->flow.head_bytes + file->unit > peer->place->port.xsk.chunk) {
+		xdp_refuse(xdp, peer,
+			   file->unit > peer->payload_max
+				   ? "the datagrams are larger than the MTU allows"
+				   : "the datagrams are larger than a chunk of memory");
+		return false;
+	}
+	if (step->from.flags & TAIO_END_STREAMED)
+		at = lseek(step->from.fd, 0, SEEK_CUR);
+	if (at < 0)
+		return false;
+	file->step = step;
+	file->xdp = xdp;
+	file->place = peer->place;
+	file->flow = peer->flow;
+	file->generation = peer->generation;
+	file->start = (uint64_t)at;
+	file->end = step->len;
+	if ((step->flags & TAIO_SF_MORE) && step->len > file->unit)
+		file->end -= file->end % file->unit;
+	file->plain = xdp->no_fixed_vectors;
+	file_direct(xdp, file);
+	return true;
+}
+
 static int64_t file_result(struct xdp_file *file)
 {
 	struct taio_step *step = file->step;
@@ -321,6 +377,29 @@ static void file_over(struct xdp *xdp, struct xdp_file *file)
 	ring_finish(xdp->ring, RING_XDP, step);
 }
 
+/* Something about the way changed before a byte was sent: it is looked at again. */
+static bool file_again(struct xdp *xdp, struct xdp_file *file)
+{
+	struct taio_step *step = file->step;
+	struct xdp_place *place = file->place;
+
+	if (file->moved || file->error || file->cancelled || file->at_end ||
+	    file->generation == xdp->generation)
+		return false;
+	ring_file_put(xdp->ring, file->direct);
+	file->direct = NULL;
+	if (!file_start(xdp, file, step)) {
+		file->step = step;
+		file->xdp = xdp;
+		file->place = place;
+		return false;
+	}
+	place->users--;
+	file->place->users++;
+	file_read(xdp, file);
+	return true;
+}
+
 void xdp_file_more(struct xdp *xdp)
 {
 	if (xdp->file)
@@ -337,7 +416,8 @@ void xdp_file_more(struct xdp *xdp)
 			file_read(xdp, file);
 		else
 			file->ended = true;
-		if (file->first == file->last && (file->ended || file->next >= file->end))
+		if (file->first == file->last && (file->ended || file->next >= file->end) &&
+		    !file_again(xdp, file))
 			file_over(xdp, file);
 	}
 }
@@ -388,55 +468,6 @@ bool xdp_file_fits(const struct taio_step *step)
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */
-
-/* A cold file is read from the disk itself, if each datagram is some whole blocks of it. */
-static void file_direct(struct xdp *xdp, struct xdp_file *file)
-{
-	const struct taio_end *from = &file->step->from;
-	const uint32_t chunk = file->place->port.xsk.chunk;
-	struct ring_file *direct;
-
-	file->payload_at = XDP_PORT_HEADROOM + file->flow.head_bytes;
-	if (!(from->flags & TAIO_END_COLD) || DIRECT_AT + file->unit > chunk ||
-	    ring_file_get(xdp->ring, from, false, &direct))
-		return;
-	if (direct->mem_align > DIRECT_AT || file->unit % direct->align ||
-	    file->start % direct->align || file->unit % direct->mem_align) {
-		ring_file_put(xdp->ring, direct);
-		return;
-	}
-	file->direct = direct;
-	file->payload_at = DIRECT_AT;
-}
-
-static bool file_start(struct xdp *xdp, struct xdp_file *file, struct taio_step *step)
-{
-	struct xdp_socket *socket = xdp_socket_get(xdp, step->to.fd, step->position == 0);
-	struct xdp_peer *peer = socket ? xdp_peer_get(xdp, socket, NULL, 0) : NULL;
-	off_t at = (off_t)step->from.offset;
-
-	memset(file, 0, offsetof(struct xdp_file, batch));
-	file->unit = netops_unit(&step->to);
-	if (!peer || file->unit > peer->payload_max ||
-	    XDP_PORT_HEADROOM + peer->flow.head_bytes + file->unit > peer->place->port.xsk.chunk)
-		return false;
-	if (step->from.flags & TAIO_END_STREAMED)
-		at = lseek(step->from.fd, 0, SEEK_CUR);
-	if (at < 0)
-		return false;
-	file->step = step;
-	file->xdp = xdp;
-	file->place = peer->place;
-	file->flow = peer->flow;
-	file->generation = peer->generation;
-	file->start = (uint64_t)at;
-	file->end = step->len;
-	if ((step->flags & TAIO_SF_MORE) && step->len > file->unit)
-		file->end -= file->end % file->unit;
-	file->plain = xdp->no_fixed_vectors;
-	file_direct(xdp, file);
-	return true;
-}
 
 static struct xdp_file *file_unused(struct xdp *xdp)
 {

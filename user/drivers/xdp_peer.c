@@ -70,14 +70,20 @@ static void xdp_say(struct xdp *xdp, int family, const struct frame_address *to,
 
 	snprintf(xdp->last_reason, sizeof(xdp->last_reason), "%s", reason);
 	if (!to) {
-		snprintf(line, sizeof(line), "afxdp: %s; the socket sends", reason);
+		snprintf(line, sizeof(line), "afxdp: %s; left to the socket", reason);
 	} else {
 		inet_ntop(family, to->ip, address, sizeof(address));
-		snprintf(line, sizeof(line), "afxdp: %s port %u: %s; the socket sends", address,
+		snprintf(line, sizeof(line), "afxdp: %s port %u: %s; left to the socket", address,
 			 ntohs(to->port), reason);
 	}
 	if (xdp->dev->host->log)
 		xdp->dev->host->log(xdp->dev->host, line);
+}
+
+void xdp_refuse(struct xdp *xdp, const struct xdp_peer *peer, const char *reason)
+{
+	if (strcmp(xdp->last_reason, reason) != 0)
+		xdp_say(xdp, peer->family, &peer->to, reason);
 }
 
 /* ---- sockets --------------------------------------------------------------------------------- */
@@ -237,7 +243,7 @@ void xdp_place_lost(struct xdp *xdp, struct xdp_place *place, int error)
 
 	snprintf(place->reason, sizeof(place->reason), "%s: %s", place->port.link.name,
 		 strerror(-error));
-	snprintf(line, sizeof(line), "afxdp: %s; the sockets send", place->reason);
+	snprintf(line, sizeof(line), "afxdp: %s; left to the sockets", place->reason);
 	if (xdp->dev->host->log)
 		xdp->dev->host->log(xdp->dev->host, line);
 	place->until_ns = xdp->dev->host->now_ns() + REFUSED_NS;

@@ -360,17 +360,21 @@ static bool job_fill(struct xdp *xdp, struct xdp_job *job, struct taio_step *ste
 	job->flow = peer->flow;
 	job->generation = peer->generation;
 	job->unit = netops_unit(&step->to);
+	if ((messages ? m->length : job->unit) > peer->payload_max) {
+		xdp_refuse(xdp, peer, "the datagrams are larger than the MTU allows");
+		return false;
+	}
 	if (messages) {
 		job->count = step->len;
-		return m->length <= peer->payload_max;
+		return true;
 	}
 	job->bytes = send_length(step, job->unit);
 	job->end_mark = (step->flags & TAIO_SF_LAST) != 0;
 	job->count = (job->bytes + job->unit - 1) / job->unit + job->end_mark;
-	return job->unit <= peer->payload_max;
+	return true;
 }
 
-enum taio_submit xdp_send(struct xdp *xdp, struct taio_step *step)
+static enum taio_submit xdp_send_once(struct xdp *xdp, struct taio_step *step, bool again)
 {
 	struct xdp_job now, *job;
 	struct xdp_place *place;
@@ -384,8 +388,12 @@ enum taio_submit xdp_send(struct xdp *xdp, struct taio_step *step)
 	}
 	place = now.place;
 	now.first = place->port.xsk.tx.own;
-	if (!place->first && job_run(xdp, &now))
+	if (!place->first && job_run(xdp, &now)) {
+		/* something about the way changed before a byte was sent */
+		if (step->result == -EXDEV && now.generation != xdp->generation && !again)
+			return xdp_send_once(xdp, step, true);
 		return TAIO_DONE;
+	}
 	job = xdp->free_job;
 	if (job)
 		xdp->free_job = job->next;
@@ -401,4 +409,9 @@ enum taio_submit xdp_send(struct xdp *xdp, struct taio_step *step)
 	place->users++;
 	xdp_send_watch(xdp);
 	return TAIO_QUEUED;
+}
+
+enum taio_submit xdp_send(struct xdp *xdp, struct taio_step *step)
+{
+	return xdp_send_once(xdp, step, false);
 }
