@@ -15,6 +15,8 @@
 #define PICK_PROBE_SPARE         16  /* a probe may cost 1/16 of the time up to a deadline */
 #define PICK_EAGER               3 /* probes that follow one which was twice as fast as its price */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
+#define PICK_QUIET               64 /* times its own cost, but not longer than ... */
+#define PICK_QUIET_MAX_NS        (16ULL * 1000 * 1000) /* ... a candidate is left alone */
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
 #define PICK_MEMORY_USES         15           /* ... so often, ... */
 #define PICK_MEMORY_STREAK       8
@@ -134,7 +136,7 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 {
 	const struct pick_device *device = &picker->device[c->device];
 	uint32_t cell = query->context->index * TAIO_CLASSES + class;
-	uint64_t last;
+	uint64_t last, quiet_ns = PICK_QUIET * cost;
 
 	if (c->slot == PICK_NONE || device->in_flight || cost <= best)
 		return false;
@@ -150,7 +152,9 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 	if (device->probed_ns > last)
 		last = device->probed_ns;
 	/* The kernel's clock may be ahead of ours by a little. */
-	return query->now_ns > last && query->now_ns - last > 64 * cost;
+	if (quiet_ns > PICK_QUIET_MAX_NS)
+		quiet_ns = PICK_QUIET_MAX_NS;
+	return query->now_ns > last && query->now_ns - last > quiet_ns;
 }
 
 struct pick_best {
