@@ -6,6 +6,7 @@
 # so that a hole in the rules shows itself.
 #
 #   include <- util <- request <- { plan, policy <- pick } <- engine <- user/*.c (the API)
+#                   <- xdp <- drivers
 #
 # Above the drivers stand the engine and the API: they know the list of drivers, and what the control
 # steps of files, sockets and the ring share with them. A driver knows nothing of what is above it.
@@ -25,10 +26,12 @@ taio_policy_native.h: taio_policy.h
 util:     $public util/*
 request:  $public util/* request/*
 plan:     $public util/* request/* plan/*
-policy:   $public util/* request/* policy/* list.inc
+libbpf:   util/* libbpf/*
+xdp:      util/* libbpf/* xdp/*
+policy:   $public util/* request/* policy/* libbpf/* list.inc
 pick:     $public util/* request/* pick/* policy/policy.h
 engine:   $public util/* request/* plan/* pick/* policy/policy.h engine/* $shared
-drivers:  taio_driver.h taio.h util/* drivers/*
+drivers:  taio_driver.h taio.h util/* xdp/* drivers/*
 drivers.h: taio_driver.h
 api:      $public util/* request/* plan/* pick/* policy/policy.h engine/* $shared
 cli:      taio.h util/* cli/* policy/admin.h
@@ -42,10 +45,10 @@ tests:    *
 
 # library headers that only some rooms may know
 system_rules='
-bpf/libbpf.h    policy
-bpf/btf.h       policy
-bpf/bpf.h       policy
-linux/bpf.h     policy bpf
+bpf/libbpf.h    policy libbpf xdp
+bpf/btf.h       policy libbpf
+bpf/bpf.h       policy libbpf xdp
+linux/bpf.h     policy bpf libbpf xdp tests
 liburing.h      engine drivers bench tests
 criterion/      tests
 '
@@ -162,6 +165,11 @@ user/engine/a.c:1:#include "cli/cli.h"
 user/engine/a.c:1:#include "policy/object.h"
 user/engine/a.c:1:#include "drivers/mem_copy.h"
 user/engine/a.c:1:#include <bpf/libbpf.h>
+user/xdp/a.c:1:#include "taio_driver.h"
+user/xdp/a.c:1:#include "drivers/netops.h"
+user/xdp/a.c:1:#include "engine/engine.h"
+user/util/a.c:1:#include "xdp/xsk.h"
+user/engine/a.c:1:#include "xdp/xsk.h"
 user/drivers/a.c:1:#include "engine/engine.h"
 user/drivers/a.c:1:#include "request/request.h"
 user/drivers/a.c:1:#include "plan/endpoint.h"

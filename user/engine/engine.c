@@ -63,6 +63,7 @@ static struct request *engine_pop_ready(struct taio *e)
 static void engine_finish(struct taio *e, struct request *r)
 {
 	assert(r->outstanding == 0);
+	claim_end(e, r);
 	while (r->parked) {
 		struct taio_step *step = r->parked;
 
@@ -76,10 +77,14 @@ static void engine_finish(struct taio *e, struct request *r)
 		lane_leave(e, r);
 	}
 	timer_clear(e, r);
-	accept_release(e, r);
-	policy_canary_count(e->policy, r->traits & REQUEST_CANARY, r->error != 0, r->moved,
+	if (request_is_messages(r))
+		messages_finish(e, r);
+	policy_canary_count(e->policy, r->traits & REQUEST_CANARY, r->error != 0,
+			    request_is_messages(r) ? r->moved << ROUTE_MESSAGE_SHIFT : r->moved,
 			    r->accepted_ns, e->now_ns - r->accepted_ns);
 	event_publish(e, r);
+	framed_close(r);
+	accept_release(e, r);
 	request_put(&e->pool, r);
 }
 
@@ -115,6 +120,17 @@ void engine_fail(struct taio *e, struct request *r, int error, enum taio_step_ty
 	r->failed_device = device;
 	if (r->outstanding)
 		engine_cancel_steps(e, r);
+}
+
+void engine_end_idle(struct taio *e, struct request *r)
+{
+	r->traits |= REQUEST_ENDED;
+	if (r->state == REQUEST_WAIT_FD) {
+		lane_unwait(e, r);
+		engine_make_ready(e, r);
+	} else {
+		engine_cancel_steps(e, r);
+	}
 }
 
 /* A step that changes the record of the files may be a thread's just now. */
@@ -176,6 +192,8 @@ static enum engine_next engine_run_step(struct taio *e, struct request *r)
 	case TAIO_STEP_TRANSFER:
 		if (r->issued == 0 && r->outstanding == 0 && !r->parked)
 			transfer_start_position(e, r);
+		if (r->dgram && r->dgram->counted)
+			return framed_advance(e, r);
 		return transfer_advance(e, r);
 	case TAIO_STEP_RESOLVE:
 	case TAIO_STEP_CONNECT:
@@ -259,7 +277,9 @@ void engine_step_done(struct taio *e, struct taio_step *step)
 			return; /* its other copy is still out */
 	}
 	request_set_state(r, REQUEST_READY);
-	if (request_fifo_head(r) == TAIO_STEP_TRANSFER)
+	if (request_fifo_head(r) == TAIO_STEP_TRANSFER && r->dgram && r->dgram->counted)
+		next = framed_done(e, r, step);
+	else if (request_fifo_head(r) == TAIO_STEP_TRANSFER)
 		next = transfer_done(e, r, step);
 	else
 		next = control_done(e, r, step);
@@ -312,9 +332,10 @@ void engine_policy_changed(struct taio *e)
 {
 	pick_rebind(e->picker);
 	memset(e->pointer_left, 0, sizeof(e->pointer_left));
+	memset(e->whole_left, 0, sizeof(e->whole_left));
 }
 
-static void engine_tick(struct taio *e)
+void engine_tick(struct taio *e)
 {
 	uint64_t since = e->now_ns - e->tick_ns;
 
