@@ -170,9 +170,10 @@ struct taio_addr {
 	uint8_t current; /* index of the address tried */
 	uint8_t count;   /* addresses known */
 	uint8_t reserved[3];
-	int listen_fd; /* -1 */
-	int fd;        /* -1; the connected socket */
-	int gai;       /* getaddrinfo(3)'s code when RESOLVE failed, else 0 */
+	uint64_t began_ns; /* engine's: first call of CONNECT or ACCEPT; 0: not yet */
+	int listen_fd;     /* -1 */
+	int fd;            /* -1; the connected socket */
+	int gai;           /* getaddrinfo(3)'s code when RESOLVE failed, else 0 */
 	struct sockaddr_storage peer[4];
 	uint32_t peer_len[4];
 };
@@ -202,11 +203,10 @@ struct taio_step {
 	uint8_t failed_side;  /* with an error: 0 unknown, 1 source, 2 destination */
 	uint8_t copied;       /* a device that promised zero copy had to copy after all */
 	uint8_t attempts;     /* engine's: of these bytes, after errors */
-	uint8_t claim;    /* enum taio_claim: what the device has of the source, see release() */
-	int16_t report;   /* errno (negative) of the last of ... */
-	uint16_t reports; /* ... so many reports of hosts about datagrams sent earlier */
-	uint32_t
-		packets; /* datagrams of a step that moved bytes, end marks received included, ... */
+	uint8_t claim;      /* enum taio_claim: what the device has of the source, see release() */
+	int16_t report;     /* errno (negative) of the last of ... */
+	uint16_t reports;   /* ... so many reports of hosts about datagrams sent earlier */
+	uint32_t packets;   /* datagrams of a step that moved bytes, without end marks, ... */
 	uint32_t strangers; /* ... and those thrown away because they were not the peer's */
 	uint64_t cpu_ns;    /* processor time, if the driver measured it; 0: unknown */
 

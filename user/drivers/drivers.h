@@ -25,6 +25,7 @@
 	X(zc)       /* io_uring, SEND_ZC */                                    \
 	X(dgram)    /* datagrams one by one or by sendmmsg/recvmmsg */         \
 	X(gso)      /* datagrams by UDP_SEGMENT and UDP_GRO */                 \
+	X(afxdp)    /* UDP datagrams past the kernel's stack: AF_XDP */        \
 	X(file)     /* whole small files in one step */                        \
 	X(sys)      /* control steps on files, inline */                       \
 	X(net)      /* control steps on addresses */

@@ -356,7 +356,8 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 	if (r->claim || !route_worth_retry((int)step->result) ||
 	    ++step->attempts >= TRANSFER_ATTEMPTS)
 		return transfer_stop(e, r, step);
-	if (route_is_passing((int)step->result))
+	if (route_is_passing((int)step->result) ||
+	    (step->result == -EXDEV && step->to.kind == TAIO_KIND_DGRAM))
 		step->excluded |= 1ULL << step->device;
 	else
 		r->excluded |= 1ULL << step->device;
