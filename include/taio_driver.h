@@ -216,6 +216,7 @@ struct taio_step {
 	uint64_t start_ns;      /* engine's: submission */
 	uint64_t predicted_ns;  /* engine's */
 	uint64_t position;      /* engine's: first byte (message) of the step in its request */
+	uint64_t whole;         /* engine's: bytes of which len is tried as a piece; 0: it is all */
 	uint64_t payload;       /* engine's: bytes that it moved, also where len counts messages */
 	int32_t first_error;    /* engine's: why the device before this one failed */
 	uint8_t in_flight;      /* engine's: a device has it */

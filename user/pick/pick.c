@@ -16,6 +16,11 @@
 #define PICK_RUMOUR              4   /* completions: a price of fewer is not believed for ever */
 #define PICK_EAGER               3 /* probes that follow one which was twice as fast as its price */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
+#define PICK_PIECE               16             /* a part that a large step is tried with, ... */
+#define PICK_PIECE_BYTES         (64ULL << 10)  /* ... in whole pieces of so many bytes, ... */
+#define PICK_CUT_BYTES           (256ULL << 10) /* ... if it is that large */
+#define PICK_QUIET               64             /* times its own cost, but not longer than ... */
+#define PICK_QUIET_MAX_NS        (16ULL * 1000 * 1000) /* ... a candidate is left alone */
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
 #define PICK_MEMORY_USES         15           /* ... so often, ... */
 #define PICK_MEMORY_STREAK       8
@@ -84,6 +89,14 @@ static uint64_t pick_open_cost(const struct picker *picker)
 	return picker->regret_ns < PICK_OPEN_NS ? PICK_OPEN_NS - picker->regret_ns : 0;
 }
 
+/* For how long a device that owes something has been silent. */
+static uint64_t pick_age(const struct pick_device *device, const struct pick_query *query)
+{
+	uint64_t from_ns = device->progress_ns + query->unseen_ns;
+
+	return device->in_flight && query->now_ns > from_ns ? query->now_ns - from_ns : 0;
+}
+
 /* What one more request on this candidate costs now. */
 static uint64_t pick_cost(const struct picker *picker, const struct pick_query *query,
 			  const struct pick_candidate *c, uint32_t class, uint8_t *ret_bucket)
@@ -98,8 +111,7 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 		cost = pick_estimate(&c->caps, query->bytes, load);
 	if (pick_is_closed(picker, query, c))
 		cost += pick_open_cost(picker);
-	if (device->in_flight && query->now_ns > device->progress_ns)
-		cost = taio_aged(cost, query->now_ns - device->progress_ns);
+	cost = taio_aged(cost, pick_age(device, query));
 	return cost ? cost : 1;
 }
 
@@ -143,7 +155,7 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 {
 	const struct pick_device *device = &picker->device[c->device];
 	uint32_t cell = query->context->index * TAIO_CLASSES + class;
-	uint64_t last;
+	uint64_t last, quiet_ns = PICK_QUIET * cost;
 
 	if (c->slot == PICK_NONE || device->in_flight || cost <= best)
 		return false;
@@ -164,12 +176,33 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 	if (device->probed_ns > last)
 		last = device->probed_ns;
 	/* The kernel's clock may be ahead of ours by a little. */
-	return query->now_ns > last && query->now_ns - last > 64 * cost;
+	if (quiet_ns > PICK_QUIET_MAX_NS)
+		quiet_ns = PICK_QUIET_MAX_NS;
+	return query->now_ns > last && query->now_ns - last > quiet_ns;
+}
+
+/*
+ * To try a large step on a device that may be ten times slower takes the budget of a second. A
+ * piece of it tells as much: where the rest can follow on another device, it is tried with that.
+ * Return: bytes of the piece; 0: it is tried as a whole.
+ */
+static uint64_t pick_piece(const struct pick_query *query, const struct pick_candidate *c)
+{
+	if (!(query->cuttable >> c->device & 1) || query->bytes < PICK_CUT_BYTES)
+		return 0;
+	return (query->bytes / PICK_PIECE + PICK_PIECE_BYTES - 1) & ~(PICK_PIECE_BYTES - 1);
+}
+
+static uint64_t pick_share(uint64_t cost, uint64_t piece, uint64_t bytes)
+{
+	return piece ? cost * piece / bytes : cost;
 }
 
 struct pick_best {
 	const struct pick_candidate *candidate, *soonest, *probe, *kept;
 	uint64_t cost, probe_cost, kept_cost;
+	uint64_t probe_extra; /* what the probe costs more than the cheapest would */
+	uint64_t probe_piece;
 	uint8_t bucket, probe_bucket, kept_bucket;
 	uint64_t closed_cost; /* of the cheapest that is not open, were it open */
 	unsigned int open;    /* candidates that could run it */
@@ -262,16 +295,19 @@ static void pick_find_probe(const struct picker *picker, const struct pick_query
 
 	for (unsigned int i = 0; i < context->count; i++) {
 		const struct pick_candidate *c = &context->candidate[i];
-		uint64_t cost;
+		uint64_t cost, usual, piece = pick_piece(query, c);
 		uint8_t bucket;
 
 		if (skip & (1ULL << c->device) || c == best->candidate ||
 		    pick_bar(picker, query, c) != TAIO_WHY_PRICE)
 			continue;
-		cost = pick_cost(picker, query, c, class, &bucket);
-		if (pick_probe_due(picker, query, c, class, cost, best->cost)) {
+		cost = pick_share(pick_cost(picker, query, c, class, &bucket), piece, query->bytes);
+		usual = pick_share(best->cost, piece, query->bytes);
+		if (pick_probe_due(picker, query, c, class, cost, usual)) {
 			best->probe = c;
 			best->probe_cost = cost;
+			best->probe_extra = cost - usual;
+			best->probe_piece = piece;
 			best->probe_bucket = bucket;
 			return;
 		}
@@ -286,6 +322,7 @@ static void pick_take(const struct pick_query *query, const struct pick_candidat
 	ret->slot = c->slot;
 	ret->bucket = bucket;
 	ret->why = (uint8_t)why;
+	ret->piece = 0;
 	ret->cell = c->slot == PICK_NONE ? UINT16_MAX
 					 : (uint16_t)(query->context->index * TAIO_CLASSES + class);
 	ret->predicted_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
@@ -319,7 +356,7 @@ static bool pick_remembered(const struct picker *picker, const struct pick_query
 	    memory->skip != (query->skip | query->context->unfit) || device->quarantine_ns ||
 	    pick_is_full(device, query) || memory->version != pick_version(picker, query, class) ||
 	    taio_bucket_of(pick_load(picker, device)) != memory->bucket ||
-	    (device->in_flight && query->now_ns > device->progress_ns + 2ULL * memory->cost_ns))
+	    pick_age(device, query) > 2ULL * memory->cost_ns)
 		return false;
 	memory->left--;
 	pick_take(query, c, class, memory->cost_ns, memory->bucket, TAIO_WHY_PRICE, ret_choice);
@@ -405,12 +442,13 @@ static int pick_decide(struct picker *picker, const struct pick_query *query,
 		if (best.probe) {
 			uint8_t last = pick_last(query, class);
 
-			picker->probe_credit_ns -= (int64_t)(best.probe_cost - best.cost);
+			picker->probe_credit_ns -= (int64_t)best.probe_extra;
 			picker->device[best.probe->device].probed_ns = query->now_ns;
 			if (picker->device[best.probe->device].eager)
 				picker->device[best.probe->device].eager--;
 			pick_take(query, best.probe, class, best.probe_cost, best.probe_bucket,
 				  TAIO_WHY_PROBE, ret_choice);
+			ret_choice->piece = best.probe_piece;
 			pick_set_last(query, class, last);
 			return 0;
 		}
@@ -657,6 +695,22 @@ static void pick_probed(struct picker *picker, struct pick_device *device, uint6
 	picker->probe_credit_ns += (int64_t)(predicted_ns - ns);
 }
 
+/* What all of it would have taken, by what a piece of it took: the published base time once. */
+static uint64_t pick_whole_ns(const struct picker *picker, const struct pick_result *result,
+			      uint64_t ns)
+{
+	const struct pick_choice *choice = result->choice;
+	uint64_t base_ns;
+
+	if (!result->whole || !result->bytes || choice->cell >= TAIO_CELLS)
+		return ns;
+	base_ns =
+		picker->maps->caps[choice->cell / TAIO_CLASSES * TAIO_SLOTS + choice->slot].base_ns;
+	if (base_ns > ns / 2)
+		base_ns = ns / 2;
+	return base_ns + (ns - base_ns) * result->whole / result->bytes;
+}
+
 /* Writes a completion for the policy; thins them when the ring fills faster than it is drained. */
 static void pick_sample(struct picker *picker, const struct pick_result *result, uint64_t ns,
 			uint8_t flags)
@@ -665,6 +719,7 @@ static void pick_sample(struct picker *picker, const struct pick_result *result,
 	const struct pick_choice *choice = result->choice;
 	struct taio_sample *sample;
 	uint32_t waiting, mask;
+	uint64_t predicted_ns;
 
 	if (!mine || choice->slot == PICK_NONE)
 		return;
@@ -678,11 +733,15 @@ static void pick_sample(struct picker *picker, const struct pick_result *result,
 	if (mask && !flags && ((picker->random ^ picker->random >> 29) & mask))
 		return;
 	sample = &mine->ring[mine->head & (TAIO_RING - 1)];
-	sample->submit_ns = result->submit_ns;
+	ns = pick_whole_ns(picker, result, ns);
+	sample->submit_ns = result->whole ? result->now_ns - ns : result->submit_ns;
 	sample->ns = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
-	sample->cpu_ns = result->cpu_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)result->cpu_ns;
+	sample->cpu_ns = result->whole                 ? 0
+			 : result->cpu_ns > UINT32_MAX ? UINT32_MAX
+						       : (uint32_t)result->cpu_ns;
 	sample->bytes = result->bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)result->bytes;
-	sample->predicted_ns = choice->predicted_ns;
+	predicted_ns = pick_whole_ns(picker, result, choice->predicted_ns);
+	sample->predicted_ns = predicted_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)predicted_ns;
 	sample->cell = choice->cell;
 	sample->slot = choice->slot;
 	sample->dev = picker->device[choice->device].map_index;
