@@ -15,6 +15,7 @@
 #define PICK_PROBE_SPARE         16  /* a probe may cost 1/16 of the time up to a deadline */
 #define PICK_RUMOUR              4   /* completions: a price of fewer is not believed for ever */
 #define PICK_EAGER               3 /* probes that follow one which was twice as fast as its price */
+#define PICK_PROBE_TIMES         8 /* of what it was thought to cost: more is not its fault */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
 #define PICK_PIECE               16             /* a part that a large step is tried with, ... */
 #define PICK_PIECE_BYTES         (64ULL << 10)  /* ... in whole pieces of so many bytes, ... */
@@ -22,7 +23,7 @@
 #define PICK_QUIET               64             /* times its own cost, but not longer than ... */
 #define PICK_QUIET_MAX_NS        (16ULL * 1000 * 1000) /* ... a candidate is left alone */
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
-#define PICK_MEMORY_USES         15           /* ... so often, ... */
+#define PICK_MEMORY_USES         31           /* ... so often, ... */
 #define PICK_MEMORY_STREAK       8
 #define PICK_MEMORY_COST_NS      20000  /* ... for steps so short */
 #define PICK_OPEN_NS             300000 /* a ring: made, used for the first time, torn down */
@@ -41,7 +42,7 @@ static uint32_t pick_estimate(const struct taio_caps *caps, uint64_t bytes, uint
 	return ns == 0 ? 1 : ns > TAIO_COST_MAX ? TAIO_COST_MAX : (uint32_t)ns;
 }
 
-static uint32_t pick_load(const struct picker *picker, const struct pick_device *device)
+static inline uint32_t pick_load(const struct picker *picker, const struct pick_device *device)
 {
 	uint32_t load = device->in_flight;
 
@@ -329,14 +330,15 @@ static void pick_take(const struct pick_query *query, const struct pick_candidat
 	pick_set_last(query, class, c->device);
 }
 
-static uint32_t pick_version(const struct picker *picker, const struct pick_query *query,
-			     uint32_t class)
+static const uint32_t *pick_version(const struct picker *picker, const struct pick_query *query,
+				    uint32_t class)
 {
+	static const uint32_t unpriced;
 	const struct pick_context *context = query->context;
 
 	return context->index == PICK_NONE
-		       ? 0
-		       : picker->maps->price[context->index * TAIO_CLASSES + class].version;
+		       ? &unpriced
+		       : &picker->maps->price[context->index * TAIO_CLASSES + class].version;
 }
 
 /*
@@ -349,43 +351,42 @@ static bool pick_remembered(const struct picker *picker, const struct pick_query
 			    uint32_t class, struct pick_choice *ret_choice)
 {
 	struct pick_memory *memory = &query->context->memory[class];
-	const struct pick_candidate *c = &query->context->candidate[memory->at];
-	const struct pick_device *device = &picker->device[c->device];
+	const struct pick_device *device = &picker->device[memory->choice.device];
 
 	if (!memory->left || query->now_ns >= memory->until_ns || memory->goal != query->goal ||
 	    memory->skip != (query->skip | query->context->unfit) || device->quarantine_ns ||
-	    pick_is_full(device, query) || memory->version != pick_version(picker, query, class) ||
-	    taio_bucket_of(pick_load(picker, device)) != memory->bucket ||
-	    pick_age(device, query) > 2ULL * memory->cost_ns)
+	    *memory->version_at != memory->version || pick_is_full(device, query) ||
+	    taio_bucket_of(pick_load(picker, device)) != memory->choice.bucket ||
+	    pick_age(device, query) > 2ULL * memory->choice.predicted_ns)
 		return false;
 	memory->left--;
-	pick_take(query, c, class, memory->cost_ns, memory->bucket, TAIO_WHY_PRICE, ret_choice);
+	*ret_choice = memory->choice;
+	query->context->last[class] = memory->choice.device;
 	return true;
 }
 
 static void pick_remember(const struct picker *picker, const struct pick_query *query,
-			  const struct pick_candidate *c, uint32_t class, uint64_t cost,
-			  uint8_t bucket)
+			  uint32_t class, uint64_t cost, const struct pick_choice *choice)
 {
 	struct pick_memory *memory = &query->context->memory[class];
-	uint8_t at = (uint8_t)(c - query->context->candidate);
 
 	if (query->trial)
 		return;
-	if (memory->at != at || memory->bucket != bucket || memory->goal != query->goal)
+	if (memory->choice.device != choice->device || memory->choice.bucket != choice->bucket ||
+	    memory->goal != query->goal)
 		memory->streak = 0;
 	else if (memory->streak < PICK_MEMORY_STREAK)
 		memory->streak++;
-	memory->at = at;
-	memory->bucket = bucket;
+	memory->choice = *choice;
+	memory->choice.why = TAIO_WHY_PRICE;
 	memory->goal = (uint8_t)query->goal;
 	memory->left = 0;
 	if (memory->streak < PICK_MEMORY_STREAK || cost > PICK_MEMORY_COST_NS)
 		return;
 	memory->until_ns = query->now_ns + PICK_MEMORY_NS;
 	memory->skip = query->skip | query->context->unfit;
-	memory->cost_ns = (uint32_t)cost;
-	memory->version = pick_version(picker, query, class);
+	memory->version_at = pick_version(picker, query, class);
+	memory->version = *memory->version_at;
 	memory->left = PICK_MEMORY_USES;
 }
 
@@ -412,18 +413,12 @@ bool pick_take_slot(const struct picker *picker, const struct pick_query *query,
 	return false;
 }
 
-static int pick_decide(struct picker *picker, const struct pick_query *query,
-		       struct pick_choice *ret_choice)
+static __attribute__((noinline)) int pick_anew(struct picker *picker,
+					       const struct pick_query *query, uint32_t class,
+					       struct pick_choice *ret_choice)
 {
-	uint32_t class = taio_class_of(query->bytes);
 	struct pick_best best = { 0 };
 
-	assert(query->goal < TAIO_GOALS);
-	if (picker->maps->ctl->flags & TAIO_POLICY_PICKS && picker->maps->batch &&
-	    pick_by_hook(picker, query, ret_choice))
-		return 0;
-	if (!query->trial && pick_remembered(picker, query, class, ret_choice))
-		return 0;
 	pick_scan(picker, query, class, &best);
 	if (!best.candidate) {
 		if (best.full)
@@ -463,13 +458,27 @@ static int pick_decide(struct picker *picker, const struct pick_query *query,
 	    best.kept_cost <= best.cost + (best.cost >> 4)) {
 		pick_take(query, best.kept, class, best.kept_cost, best.kept_bucket, TAIO_WHY_PRICE,
 			  ret_choice);
-		pick_remember(picker, query, best.kept, class, best.kept_cost, best.kept_bucket);
+		pick_remember(picker, query, class, best.kept_cost, ret_choice);
 		return 0;
 	}
-	pick_remember(picker, query, best.candidate, class, best.cost, best.bucket);
 	pick_take(query, best.candidate, class, best.cost, best.bucket,
 		  best.open == 1 ? TAIO_WHY_ONLY : TAIO_WHY_PRICE, ret_choice);
+	pick_remember(picker, query, class, best.cost, ret_choice);
 	return 0;
+}
+
+static inline int pick_decide(struct picker *picker, const struct pick_query *query,
+			      struct pick_choice *ret_choice)
+{
+	uint32_t class = taio_class_of(query->bytes);
+
+	assert(query->goal < TAIO_GOALS);
+	if (picker->maps->ctl->flags & TAIO_POLICY_PICKS && picker->maps->batch &&
+	    pick_by_hook(picker, query, ret_choice))
+		return 0;
+	if (!query->trial && pick_remembered(picker, query, class, ret_choice))
+		return 0;
+	return pick_anew(picker, query, class, ret_choice);
 }
 
 int pick_choose(struct picker *picker, const struct pick_query *query,
@@ -478,7 +487,7 @@ int pick_choose(struct picker *picker, const struct pick_query *query,
 	const struct taio_maps *own = picker->maps;
 	int rc;
 
-	if (!query->trial)
+	if (__builtin_expect(!query->trial, 1))
 		return pick_decide(picker, query, ret_choice);
 	picker->maps = query->trial;
 	rc = pick_decide(picker, query, ret_choice);
@@ -684,11 +693,19 @@ static void pick_heal(struct picker *picker, struct pick_device *device, uint64_
 	}
 }
 
-/* A probe that was much faster than its price is followed by others at once, since a policy that
- * smooths wants to see several; what they did not cost is given back. */
+/* What a probe cost is paid, not what it was thought to cost: else a device whose price is wrong, or
+ * that always finds the processor busy, is tried for more than the share of probes. A stall of the
+ * whole machine is no fault of a probe: there is an end to it. A probe that was much faster than its
+ * price is followed by others at once, since a policy that smooths wants to see several; what they did
+ * not cost is given back. */
 static void pick_probed(struct picker *picker, struct pick_device *device, uint64_t ns,
 			uint64_t predicted_ns)
 {
+	if (ns > predicted_ns) {
+		uint64_t more = ns - predicted_ns, most = PICK_PROBE_TIMES * predicted_ns;
+
+		picker->probe_credit_ns -= (int64_t)(more < most ? more : most);
+	}
 	if (2 * ns >= predicted_ns)
 		return;
 	device->eager = PICK_EAGER;

@@ -24,13 +24,21 @@ struct pick_candidate {
 	struct taio_caps caps;
 };
 
+struct pick_choice {
+	uint8_t device, slot, bucket;
+	uint8_t why; /* enum taio_why */
+	uint16_t cell;
+	uint32_t predicted_ns;
+	uint64_t piece; /* a probe: so many bytes of it only; 0: all */
+};
+
 /* A decision that still holds: see pick_remembered(). */
 struct pick_memory {
 	uint64_t until_ns, skip;
-	uint32_t cost_ns;
-	uint32_t version; /* of the price */
-	uint8_t at;       /* place among the candidates */
-	uint8_t bucket, goal;
+	const uint32_t *version_at; /* of the price ... */
+	uint32_t version;           /* ... as it was */
+	struct pick_choice choice;
+	uint8_t goal;
 	uint8_t left;   /* uses */
 	uint8_t streak; /* times it was made anew and came out the same */
 };
@@ -102,14 +110,6 @@ struct pick_query {
 };
 #define PICK_ASK      0 /* it was not asked yet */
 #define PICK_BY_PRICE 255
-
-struct pick_choice {
-	uint8_t device, slot, bucket;
-	uint8_t why; /* enum taio_why */
-	uint16_t cell;
-	uint32_t predicted_ns;
-	uint64_t piece; /* a probe: so many bytes of it only; 0: all */
-};
 
 /* One candidate's side of a decision, for a trace. */
 struct pick_reason {
