@@ -76,8 +76,11 @@ enum taio_end_flag {
 	TAIO_END_COLD = 1 << 2,     /* a file range (or memory) that is probably not in the cache */
 	TAIO_END_APPEND = 1 << 3,   /* O_APPEND: positions are ignored by the kernel */
 	TAIO_END_STREAMED = 1 << 4, /* a file read or written at its own position: offset unused */
-	TAIO_END_NONBLOCK = 1 << 5  /* engine's: a regular file that was opened with O_NONBLOCK */
+	TAIO_END_NONBLOCK = 1 << 5, /* engine's: a regular file that was opened with O_NONBLOCK */
+	TAIO_END_MIRROR = 1 << 6    /* a source with replicas: fd is the one that the device reads */
 };
+
+#define TAIO_REPLICAS 4 /* of a mirrored source at most */
 
 /** One end of a step. */
 struct taio_end {
@@ -88,7 +91,7 @@ struct taio_end {
 	int32_t fixed;   /* index of the registered buffer that holds ptr[0..len), else -1 */
 	uint32_t unit;   /* datagrams: payload bytes of each */
 	uint64_t offset; /* files */
-	void *ptr;       /* memory */
+	void *ptr;       /* memory; a mirror: engine's */
 };
 
 /** What is kept of stat(2). */
@@ -169,7 +172,9 @@ struct taio_step {
 	uint32_t wait_events; /* POLLIN or POLLOUT */
 	uint8_t failed_side;  /* with an error: 0 unknown, 1 source, 2 destination */
 	uint8_t copied;       /* a device that promised zero copy had to copy after all */
-	uint8_t reserved[6];
+	uint8_t replicas; /* engine's: of a mirrored source, mask of those that may be read */
+	uint8_t tried;    /* engine's: mask of those that failed this step */
+	uint8_t reserved[4];
 	uint64_t cpu_ns; /* processor time, if the driver measured it; 0: unknown */
 
 	uint64_t start_ns;      /* engine's: submission */
@@ -197,7 +202,8 @@ enum taio_capability_flag {
 	TAIO_CAP_ZERO_COPY = 1 << 1, /* the CPU does not touch the bytes */
 	TAIO_CAP_ANY_FIT = 1 << 2,   /* universal: every pair that it lists works always */
 	TAIO_CAP_SAME_FS = 1 << 3,   /* both files on one file system */
-	TAIO_CAP_KEEPS_HOLES = 1 << 4
+	TAIO_CAP_KEEPS_HOLES = 1 << 4,
+	TAIO_CAP_ON_WORKER = 1 << 5 /* only NAME@worker does it: run(), not submit() */
 };
 
 /** What a driver can do; a table of them ends with op TAIO_OP_NONE. */
@@ -255,6 +261,8 @@ struct taio_device {
 struct taio_driver {
 	uint32_t abi;     /* TAIO_DRIVER_ABI */
 	uint32_t flags;   /* enum taio_driver_flag */
+	uint32_t replica; /* > 0: reads mirrored sources only, from the disk at this place */
+	uint32_t reserved;
 	const char *name; /* <= 15 characters, no blank, comma or '@' */
 	const char *text; /* what it does, one line */
 	const struct taio_capability *caps;

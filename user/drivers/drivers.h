@@ -23,6 +23,10 @@
 	X(uring)    /* io_uring, buffered */                                   \
 	X(direct)   /* io_uring, O_DIRECT and registered buffers */            \
 	X(zc)       /* io_uring, SEND_ZC */                                    \
+	X(replica1) /* mirrored sources: one device for each disk */           \
+	X(replica2)                                                            \
+	X(replica3)                                                            \
+	X(replica4)                                                            \
 	X(dgram)    /* datagrams one by one or by sendmmsg/recvmmsg */         \
 	X(gso)      /* datagrams by UDP_SEGMENT and UDP_GRO */                 \
 	X(file)     /* whole small files in one step */                        \

@@ -77,6 +77,7 @@ struct request {
 	uint8_t attempts;       /* of the present step, after errors */
 	uint8_t user_length;    /* the caller said how much: a source that grows is not followed */
 	uint8_t cancelled_late; /* asked for when its file had been published */
+	uint8_t replicas;       /* names of a mirrored source */
 	uint8_t gathered;       /* a segment waits for the policy's answer: no other is issued */
 };
 
