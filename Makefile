@@ -108,7 +108,7 @@ BPF_OBJ := $(BPF_SRC:%.bpf.c=$(BUILD)/%.bpf.o)
 TBPF_OBJ := $(TBPF_SRC:%.bpf.c=$(BUILD)/%.bpf.o)
 LIBS    := $(BUILD)/$(SOFILE) $(BUILD)/libtaio.a $(BUILD)/libtaio-test.a
 STAMP   := $(BUILD)/obj/.flags
-PREFIXED := $(filter $(BUILD)/obj/user/policy/%,$(LIB_OBJ)) $(BUILD)/taio.pc
+PREFIXED := $(filter $(BUILD)/obj/user/policy/% $(BUILD)/obj/user/libbpf/%,$(LIB_OBJ)) $(BUILD)/taio.pc
 
 # Without clang there are no BPF objects, and everything runs on the native twins. Only objects that
 # include vmlinux.h need the types of a kernel.
@@ -176,7 +176,10 @@ $(BUILD)/obj/.prefix: FORCE
 $(PREFIXED): $(BUILD)/obj/.prefix
 
 # where an installed library looks for policy objects
-$(BUILD)/obj/user/policy/%.o: DEFS += -DTAIO_LIBDIR='"$(PREFIX)/lib/taio"'
+$(BUILD)/obj/user/policy/%.o $(BUILD)/obj/user/libbpf/%.o: DEFS += -DTAIO_LIBDIR='"$(PREFIX)/lib/taio"'
+
+# what the program of a flow and its loader share
+$(BUILD)/obj/user/xdp/%.o: INC += -Ibpf
 
 $(BUILD)/schedulers/list.inc: FORCE
 	@mkdir -p $(@D)
@@ -440,6 +443,8 @@ install-files:
 	install -m 644 $(BUILD)/taio.pc $(LIBDIR)/pkgconfig/taio.pc
 	$(if $(wildcard $(POLICY_OBJ)),install -m 644 $(wildcard $(POLICY_OBJ)) \
 		$(LIBDIR)/taio/schedulers)
+	$(if $(wildcard $(BPF_OBJ)),install -d $(LIBDIR)/taio/bpf && install -m 644 \
+		$(wildcard $(BPF_OBJ)) $(LIBDIR)/taio/bpf)
 	$(if $(POLICIES),install -m 644 $(wildcard schedulers/*.bpf.c schedulers/README*) \
 		$(DATADIR)/schedulers)
 	$(if $(wildcard bpf/*.h),install -m 644 $(wildcard bpf/*.h) $(DATADIR)/bpf)

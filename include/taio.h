@@ -51,6 +51,7 @@ enum taio_endpoint_type {
 	TAIO_EP_ADDRESS, /**< ptr to "host:port:tcp", "unix:/path", "listen:..." */
 	TAIO_EP_NULL,    /**< sink: everything is read and thrown away */
 	TAIO_EP_ZERO,    /**< source of length zero bytes */
+	TAIO_EP_MESSAGES, /**< ptr to an array of struct taio_message, length = number of elements */
 	TAIO_EP_MIRROR   /**< source: ptr to the names of 2 to 4 files; offset, length */
 };
 
@@ -138,6 +139,77 @@ static inline struct taio_endpoint taio_null(void)
 static inline struct taio_endpoint taio_zero(uint64_t length)
 {
 	return taio_endpoint_make(TAIO_EP_ZERO, -1, NULL, 0, length);
+}
+
+/* ---- messages ------------------------------------------------------------------------------- */
+
+/** flags of struct taio_message */
+enum taio_message_flag {
+	TAIO_MESSAGE_TRUNCATED = 1 << 0 /**< received: it was longer than the room for it */
+};
+
+/**
+ * One datagram of a batch, sent or received as a whole. Zero it, then set what is wanted. The
+ * array, the payloads and the addresses are the caller's and stay valid until the event was taken;
+ * the same array may be used again and again without being zeroed.
+ */
+struct taio_message {
+	void *data;      /**< payload; NULL only with length 0; not written when it is sent */
+	void *address;   /**< a struct sockaddr: where to send it, or room for who sent it; may be
+			  *   NULL: the peer of a connected socket, nobody asked */
+	uint32_t length; /**< bytes to send, or room for a received one; at most 2 GiB - 1 */
+	int32_t result;  /**< set: bytes sent, bytes received into data, or negative errno of this
+			  *   message; -ECANCELED: the request ended before its turn came */
+	uint32_t whole;  /**< set: received: length of the datagram itself, larger than result if it
+			  *   was truncated */
+	uint32_t flags;  /**< set: enum taio_message_flag */
+	uint16_t address_room;   /**< receiving: bytes at address */
+	uint16_t address_length; /**< sending: bytes at address; set: received: bytes of the
+				  *   sender's address, more than the room if that was too small,
+				  *   0 if it has none (Unix socket without a name) */
+	uint32_t reserved;       /**< 0 */
+};
+
+/** Messages of one request at most. */
+#define TAIO_MESSAGES_MAX 65536
+
+/** Why a datagram did not arrive where it should. */
+enum taio_drop {
+	TAIO_DROP_REFUSED =
+		0, /**< a host said: nobody listens there (ICMP); of those sent earlier */
+	TAIO_DROP_UNREACHABLE, /**< no route, host or network unreachable; at once or of earlier ones */
+	TAIO_DROP_TOO_LONG,  /**< larger than the socket, the protocol or the path takes */
+	TAIO_DROP_FORBIDDEN, /**< firewall, missing permission (broadcast, privileged port) */
+	TAIO_DROP_ADDRESS,   /**< no address, or one that this socket cannot send to */
+	TAIO_DROP_FULL,      /**< a queue of the kernel or the device was full and lost it */
+	TAIO_DROP_TRUNCATED, /**< received, but not the whole of it: room was too small */
+	TAIO_DROP_STRANGER,  /**< received from somebody who is not the peer, thrown away */
+	TAIO_DROP_CANCELLED, /**< its request ended before its turn came */
+	TAIO_DROP_OTHER,
+	TAIO_DROP_COUNT
+};
+
+/** A word for it ("refused", ...); "?" for a number that is none. Any thread. */
+TAIO_API const char *taio_drop_name(unsigned int drop);
+
+/**
+ * What became of datagrams. All fields are only ever added to, so that one structure can serve many
+ * requests. A datagram that was sent can still be lost on its way: only what a host reports back is
+ * counted, under dropped, and such reports can be fewer than the losses.
+ */
+struct taio_message_counters {
+	uint64_t sent;      /**< given to the network, or to a device's ring */
+	uint64_t completed; /**< of these, those that the kernel has taken for good; what a device's
+			     *   ring never gave back is missing here */
+	uint64_t received;
+	uint64_t bytes;                    /**< payload sent or received */
+	uint64_t dropped[TAIO_DROP_COUNT]; /**< by enum taio_drop */
+};
+
+/** @count messages, in order: towards a datagram socket, or room for what comes from one. */
+static inline struct taio_endpoint taio_messages(struct taio_message *messages, size_t count)
+{
+	return taio_endpoint_make(TAIO_EP_MESSAGES, -1, messages, 0, count);
 }
 
 /**
@@ -268,9 +340,17 @@ struct taio_options {
 	uint64_t pin;         /**< devices that may carry bytes (taio_device_mask()); 0: any */
 	uint64_t forbid;      /**< devices that may not run */
 	uint32_t datagram;    /**< payload bytes of a datagram, 1..65507; 0: 1472 */
-	uint32_t reserved;
-	uint64_t *progress; /**< grows with the bytes moved; may be NULL; read it atomically */
+	uint32_t least;       /**< received messages that complete a batch, up to its size; 0: 1 */
+	uint64_t *progress;   /**< grows with the bytes moved; may be NULL; read it atomically */
 	struct taio_trace *trace; /**< filled while the request runs; may be NULL */
+	/** Messages per second at most; 0: unlimited. It is kept for the socket, together with
+	 *  limit_rate: requests that follow each other on it share what is allowed. */
+	uint64_t limit_packets;
+	/** A batch that is received ends, with what it has, when nothing came for this long. The
+	 *  time runs while the request waits for its socket; 0: never. */
+	uint64_t idle_ns;
+	/** Added to while the request runs; may be NULL. Only datagrams are counted. */
+	struct taio_message_counters *counters;
 };
 
 /** The steps of which a request consists; also the failed step of an event. */
@@ -299,23 +379,27 @@ TAIO_API const char *taio_step_name(unsigned int step);
 
 /** The one event of a request. */
 struct taio_event {
-	uint64_t cookie;  /**< as given with the request */
-	int64_t result;   /**< bytes moved, or negative errno */
-	uint64_t bytes;   /**< bytes that had reached the destination, also on failure */
-	uint64_t ns;      /**< from acceptance to the end */
-	uint64_t devices; /**< mask of the devices that carried bytes */
-	uint8_t step;     /**< enum taio_step_type: the step that failed; 0 on success */
-	uint8_t device;   /**< number of the device that carried most bytes; 255: none */
-	uint8_t retries;  /**< times a step went to another device after an error (saturating) */
-	uint8_t flags;    /**< enum taio_event_flag */
-	uint32_t reserved;
+	uint64_t cookie;   /**< as given with the request */
+	int64_t result;    /**< bytes moved, or negative errno */
+	uint64_t bytes;    /**< bytes that had reached the destination, also on failure */
+	uint64_t ns;       /**< from acceptance to the end */
+	uint64_t devices;  /**< mask of the devices that carried bytes */
+	uint8_t step;      /**< enum taio_step_type: the step that failed; 0 on success */
+	uint8_t device;    /**< number of the device that carried most bytes; 255: none */
+	uint8_t retries;   /**< times a step went to another device after an error (saturating) */
+	uint8_t flags;     /**< enum taio_event_flag */
+	uint32_t messages; /**< of a batch: those that were sent or received, also on failure */
 };
 
 enum taio_event_flag {
 	TAIO_EVENT_INLINE = 1 << 0, /**< a small pointer copy that bypassed plan and policy */
 	TAIO_EVENT_HEDGED = 1 << 1, /**< a step was run twice, the first result counted */
 	TAIO_EVENT_SHRANK = 1 << 2, /**< the source file ended early */
-	TAIO_EVENT_GREW = 1 << 3    /**< the source file grew while it was read */
+	TAIO_EVENT_GREW = 1 << 3,   /**< the source file grew while it was read */
+	TAIO_EVENT_PARTIAL =
+		1 << 4, /**< a batch: not every message has a result that is no error */
+	TAIO_EVENT_REFUSED =
+		1 << 5 /**< a host reported that datagrams sent before did not arrive */
 };
 
 /** One row of a trace: a step on a device, neighbouring equal rows added up. */
@@ -396,6 +480,50 @@ TAIO_API int taio_schedule_file_socket(struct taio *engine, const char *path, in
 /** taio_copy() of the file @path to a peer, "192.168.0.1:80:tcp". Errors as there. */
 TAIO_API int taio_schedule_file_addr(struct taio *engine, const char *path, const char *address,
 				     uint64_t cookie);
+
+/**
+ * Sends @count datagrams in the order of the array, each to its own address or to the peer of the
+ * socket, with one event for all of them. taio_copy() of taio_messages() to @to is the same.
+ * @messages: the caller's until the event was taken.
+ * @to: a datagram socket (taio_descriptor()), UDP over IPv4 or IPv6, or Unix, connected or not; or
+ * the address of a peer (taio_address(), "host:port:udp").
+ * @options: may be NULL; limit_rate and limit_packets, timeout_ns, counters, pin, ... apply.
+ *
+ * How it ends. A message that cannot be sent (too long, bad address, no route, no permission) has its
+ * own errno as its result, and the batch goes on behind it. A full socket is waited for. What a host
+ * reports about datagrams sent earlier (-ECONNREFUSED) is counted and told by TAIO_EVENT_REFUSED;
+ * it is no error of the message during which the report came, which is sent. event.result is the
+ * sum of the bytes sent if at least one message was sent, else the errno of the first; event.bytes
+ * and event.messages count those sent, TAIO_EVENT_PARTIAL says that some were not. When the request is
+ * cancelled (-ECANCELED), its time is over (-ETIMEDOUT) or the socket itself fails (-EBADF, -EPIPE),
+ * messages from some place on keep -ECANCELED as their result and were not sent. One that was
+ * handed to a device's ring counts as sent.
+ * Return: as taio_copy(); also -EINVAL: @count is 0 or above TAIO_MESSAGES_MAX, a length above
+ * 2 GiB - 1; -EFAULT: data is missing; -EOPNOTSUPP: @to is no datagram socket.
+ */
+TAIO_API int taio_schedule_send_messages(struct taio *engine, struct taio_message *messages,
+					 size_t count, const struct taio_endpoint *to,
+					 const struct taio_options *options, uint64_t cookie);
+
+/**
+ * Receives datagrams, up to @count, in the order in which they come, with one event for all of them:
+ * as soon as options->least are there (0: one) and no more can be had without waiting.
+ * @from: a datagram socket; "listen:host:port:udp" binds a socket that takes what anybody sends, for
+ * the time of this request only.
+ * @messages: each used element says how long its datagram is, and with room at address who sent it.
+ *
+ * How it ends. event.result and event.bytes: payload bytes in @messages; event.messages: elements
+ * used, from the first on. An empty datagram is a message of length 0. A datagram longer than its room
+ * is truncated, and said so (TAIO_MESSAGE_TRUNCATED, whole); nothing else is lost. With
+ * options->idle_ns a batch that gets nothing for that long ends well with what it has, be it nothing.
+ * Cancelled or out of time, event.result is the errno, and event.messages elements are valid all the same.
+ * A socket of the caller on which UDP_GRO is set is understood: datagrams that the kernel joined are
+ * separated again.
+ * Return: as taio_schedule_send_messages(); also -EINVAL: least is above @count.
+ */
+TAIO_API int taio_schedule_receive_messages(struct taio *engine, const struct taio_endpoint *from,
+					    struct taio_message *messages, size_t count,
+					    const struct taio_options *options, uint64_t cookie);
 
 /** One sentence on the last -EOPNOTSUPP or -EINVAL of this engine; valid until the next call. */
 TAIO_API const char *taio_refusal(const struct taio *engine);
@@ -509,6 +637,15 @@ TAIO_API int taio_devices(struct taio *engine, struct taio_device_info *info, si
 			  unsigned int max);
 
 /**
+ * What became of the datagrams of this engine, added up since it was opened.
+ * @device: number of a device, or 255 for all of them (then with those that no device had).
+ * @size: sizeof(struct taio_message_counters).
+ * Return: 0; -EINVAL: @size is too small, no such device.
+ */
+TAIO_API int taio_message_count(struct taio *engine, unsigned int device,
+				struct taio_message_counters *ret_counters, size_t size);
+
+/**
  * Turns device names ("sendfile,splice") into a mask; a name without "@worker" also names the same
  * device on a worker.
  * @ret_mask: written only on success.
@@ -546,7 +683,7 @@ struct taio_policy_info {
 	uint64_t fallbacks; /**< times the engine went back to the built-in policy */
 	char reason[128];   /**< why it is not the one asked for; else empty */
 	uint32_t watched;   /**< 1: a watchdog compares it with the built-in policy */
-	uint32_t strikes;   /**< bad quarters of a second in a row; four are the end of it */
+	uint32_t strikes;   /**< bad spans of 0.25 to 5 s in a row; four are the end of it */
 	uint32_t
 		regret_percent; /**< cost of its choices, 100: as the built-in policy's; 0: no say */
 	uint32_t canary_permille; /**< share of the requests of a policy on trial; 0: none */

@@ -23,6 +23,9 @@
 #include <time.h>
 #include <sys/socket.h>
 
+struct taio_message;          /* taio.h */
+struct taio_message_counters; /* taio.h */
+
 #define TAIO_DRIVER_ABI 1
 
 /** Operations. The registry (user/request/operation.c) gives them names and suboptions. */
@@ -42,6 +45,31 @@ enum taio_op {
 	TAIO_OP_COUNT
 };
 
+/*
+ * Messages: TAIO_OP_COPY from MESSAGES to DGRAM sends, from DGRAM to MESSAGES receives. ptr is an
+ * array of struct taio_message (taio.h), len counts elements, not bytes, and so does the result: how
+ * many were dealt with, from the first one on, without a gap. For each of these the driver sets
+ *   - sending: result: bytes sent, or the negative errno of this message if it concerns no other
+ *     one (-EMSGSIZE, -EHOSTUNREACH, -EINVAL of its address, ...);
+ *   - receiving: result, whole, flags, and address_length with up to address_room bytes at address;
+ * and touches no other element. The socket may be connected or not; a message with an address goes
+ * there. A step gives back what it has as soon as it would have to wait: receiving, one message is
+ * enough; sending, a full socket after some messages is a short result. Other results:
+ *   -EAGAIN with wait_fd: nothing there, or full; without: full in a way that the kernel has no
+ *    event for: the engine tries again after a millisecond;
+ *   -EXDEV: the first message is not one for this device (no neighbour, too large for a frame, local,
+ *    ...): another device gets just this one, no mark is made;
+ *   -EOPNOTSUPP and the like: this device can do nothing here; marks the context, as everywhere;
+ *   other errors: the socket itself is broken (-EBADF, -EPIPE); ends the request.
+ * What a host reports of datagrams sent before is nobody's result: it goes to step->reports.
+ * Whatever a device knows that it cannot deliver it must refuse, not lose.
+ * Prices: a message costs what it costs by its number more than by its bytes. A step is priced as if
+ * each were 1 KiB (base_ns, ps_per_byte, size classes; min and max of the capability count
+ * messages), in contexts for small, middle, large and huge ones by end.unit, the mean payload. A
+ * device that queues a receiving step until somebody sends sets TAIO_SF_WAITED: its time is no
+ * price.
+ */
+
 /** Kinds of endpoints as drivers see them. */
 enum taio_kind {
 	TAIO_KIND_NONE = 0,
@@ -52,6 +80,7 @@ enum taio_kind {
 	TAIO_KIND_PIPE,   /* pipe, terminal, character device: read and write without a position */
 	TAIO_KIND_NULL,   /* sink */
 	TAIO_KIND_ZERO,   /* source of zeros */
+	TAIO_KIND_MESSAGES, /* struct taio_message[]: ptr; see "messages" below */
 	TAIO_KIND_COUNT
 };
 #define TAIO_K(kind) (1u << TAIO_KIND_##kind)
@@ -77,7 +106,10 @@ enum taio_end_flag {
 	TAIO_END_APPEND = 1 << 3,   /* O_APPEND: positions are ignored by the kernel */
 	TAIO_END_STREAMED = 1 << 4, /* a file read or written at its own position: offset unused */
 	TAIO_END_NONBLOCK = 1 << 5, /* engine's: a regular file that was opened with O_NONBLOCK */
-	TAIO_END_MIRROR = 1 << 6    /* a source with replicas: fd is the one that the device reads */
+	TAIO_END_JOINED =
+		1 << 6, /* DGRAM: UDP_GRO is set, one recvmsg() may give many; a driver that
+				     * sets it on a socket of the engine says so here */
+	TAIO_END_MIRROR = 1 << 7 /* a source with replicas: fd is the one that the device reads */
 };
 
 #define TAIO_REPLICAS 4 /* of a mirrored source at most */
@@ -89,7 +121,7 @@ struct taio_end {
 	uint16_t flags;  /* enum taio_end_flag */
 	int32_t fd;      /* -1: none */
 	int32_t fixed;   /* index of the registered buffer that holds ptr[0..len), else -1 */
-	uint32_t unit;   /* datagrams: payload bytes of each */
+	uint32_t unit;   /* datagrams: payload bytes of each; messages: of the mean one */
 	uint64_t offset; /* files */
 	void *ptr;       /* memory; a mirror: engine's */
 };
@@ -135,7 +167,7 @@ struct taio_addr {
 	const char *text;        /* as the user gave it, without "listen:" */
 	const char *host, *port; /* parts of it; host NULL: Unix path in text */
 	uint16_t host_len, port_len;
-	uint8_t listen;  /* bind, listen, accept */
+	uint8_t listen;  /* bind, listen, accept; 2: datagrams of anybody, no peer is waited for */
 	uint8_t type;    /* SOCK_STREAM or SOCK_DGRAM */
 	uint8_t family;  /* AF_UNSPEC until resolved, AF_UNIX, AF_INET, AF_INET6 */
 	uint8_t current; /* index of the address tried */
@@ -162,7 +194,7 @@ struct taio_step {
 	uint32_t request; /* engine's */
 	uint32_t flags;   /* enum taio_step_flag */
 	struct taio_end from, to;
-	uint64_t len;           /* bytes wanted, > 0 for TAIO_OP_COPY */
+	uint64_t len;           /* bytes (messages: elements) wanted, > 0 for TAIO_OP_COPY */
 	struct taio_file *file; /* control steps */
 	struct taio_addr *addr; /* control steps */
 
@@ -172,19 +204,25 @@ struct taio_step {
 	uint32_t wait_events; /* POLLIN or POLLOUT */
 	uint8_t failed_side;  /* with an error: 0 unknown, 1 source, 2 destination */
 	uint8_t copied;       /* a device that promised zero copy had to copy after all */
-	uint8_t replicas; /* engine's: of a mirrored source, mask of those that may be read */
-	uint8_t tried;    /* engine's: mask of those that failed this step */
-	uint8_t reserved[4];
+	uint8_t attempts;     /* engine's: of these bytes, after errors */
+	uint8_t replicas;     /* engine's: of a mirrored source, mask of those that may be read */
+	int16_t report;       /* errno (negative) of the last of ... */
+	uint16_t reports;     /* ... so many reports of hosts about datagrams sent earlier */
+	uint32_t packets;     /* datagrams of a step that moved bytes */
+	uint8_t tried;        /* engine's: mask of the replicas that failed this step */
+	uint8_t reserved[7];
 	uint64_t cpu_ns; /* processor time, if the driver measured it; 0: unknown */
 
 	uint64_t start_ns;      /* engine's: submission */
 	uint64_t predicted_ns;  /* engine's */
-	uint64_t position;      /* engine's: first byte of the step within its request */
+	uint64_t position;      /* engine's: first byte (message) of the step in its request */
+	uint64_t payload;       /* engine's: bytes that it moved, also where len counts messages */
 	int32_t first_error;    /* engine's: why the device before this one failed */
 	uint8_t in_flight;      /* engine's: a device has it */
 	uint8_t hedge;          /* engine's: enum hedge_mark, or place in the table of pairs */
 	uint8_t bounded;        /* engine's: it counts against the admission limit of its device */
 	uint8_t picked;         /* engine's: what the policy's pick hook said */
+	uint64_t excluded;      /* engine's: devices that failed it */
 	struct taio_step *next; /* whoever owns the step */
 	uint64_t priv[TAIO_STEP_PRIVATE]; /* the driver's, while it has the step */
 };
@@ -192,8 +230,9 @@ struct taio_step {
 enum taio_step_flag {
 	TAIO_SF_CANCELLED = 1 << 0, /* cancel() was called: give it back soon */
 	TAIO_SF_MORE = 1 << 1,      /* more bytes follow on the same stream (MSG_MORE) */
-	TAIO_SF_LAST = 1 << 2,  /* last datagram of the request: the empty end mark may follow */
-	TAIO_SF_SPARSE = 1 << 3 /* holes of the source may stay holes */
+	TAIO_SF_LAST = 1 << 2,   /* last datagram of the request: the empty end mark may follow */
+	TAIO_SF_SPARSE = 1 << 3, /* holes of the source may stay holes */
+	TAIO_SF_WAITED = 1 << 4  /* set by the driver: it waited for a peer */
 };
 
 /** flags of struct taio_capability */
@@ -289,6 +328,9 @@ struct taio_driver {
 	void (*cancel)(struct taio_device *dev, struct taio_step *step);
 	/* A descriptor that polls readable when reap() has something; -1: none. */
 	int (*fd)(struct taio_device *dev);
+	/* Datagrams that the device lost, or never got back, without any step of it being told (a
+	 * receive ring that overflowed): added to *counters. NULL: there are none. */
+	void (*count)(struct taio_device *dev, struct taio_message_counters *counters);
 	/* Tell the kernel what submit() gathered, and wait up to timeout_ns for a completion:
 	 * called when the engine has nothing else to do (timeout 0: only tell). NULL: no need.
 	 * Return: 0, -EINTR, -ETIME. */

@@ -47,6 +47,18 @@ static void print_requests(void)
 	FIELD(taio_options, datagram);
 	FIELD(taio_options, progress);
 	FIELD(taio_options, trace);
+	FIELD(taio_options, least);
+	FIELD(taio_options, limit_packets);
+	FIELD(taio_options, idle_ns);
+	FIELD(taio_options, counters);
+	FIELD(taio_message, data);
+	FIELD(taio_message, address);
+	FIELD(taio_message, length);
+	FIELD(taio_message, result);
+	FIELD(taio_message, whole);
+	FIELD(taio_message, flags);
+	FIELD(taio_message, address_room);
+	FIELD(taio_message, address_length);
 }
 
 static void print_results(void)
@@ -105,6 +117,7 @@ int main(void)
 	print_results();
 	NUMBER(TAIO_STEP_COUNT);
 	NUMBER(TAIO_WHY_COUNT);
+	NUMBER(TAIO_DROP_COUNT);
 	NUMBER(TAIO_MEMCPY_DIRECT);
 	print_driver();
 	print_policy();

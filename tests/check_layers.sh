@@ -25,10 +25,12 @@ taio_policy_native.h: taio_policy.h
 util:     $public util/*
 request:  $public util/* request/*
 plan:     $public util/* request/* plan/*
-policy:   $public util/* request/* policy/* list.inc
+libbpf:   util/* libbpf/*
+xdp:      util/* libbpf/* xdp/*
+policy:   $public util/* request/* policy/* libbpf/* list.inc
 pick:     $public util/* request/* pick/* policy/policy.h
 engine:   $public util/* request/* plan/* pick/* policy/policy.h engine/* $shared
-drivers:  taio_driver.h taio.h util/* drivers/*
+drivers:  taio_driver.h taio.h util/* xdp/* drivers/*
 drivers.h: taio_driver.h
 api:      $public util/* request/* plan/* pick/* policy/policy.h engine/* $shared
 cli:      taio.h util/* cli/* policy/admin.h
@@ -42,10 +44,10 @@ tests:    *
 
 # library headers that only some rooms may know
 system_rules='
-bpf/libbpf.h    policy
-bpf/btf.h       policy
-bpf/bpf.h       policy
-linux/bpf.h     policy bpf
+bpf/libbpf.h    policy libbpf xdp
+bpf/btf.h       policy libbpf
+bpf/bpf.h       policy libbpf xdp
+linux/bpf.h     policy bpf libbpf xdp tests
 liburing.h      engine drivers bench tests
 criterion/      tests
 '

@@ -16,8 +16,9 @@ uint8_t conform_pool[CONFORM_POOL];
 #define DRIVER_OF(name) &taio_driver_##name,
 static const struct taio_driver *const world_drivers[] = { TAIO_DRIVER_LIST(DRIVER_OF) };
 
-static const char *const world_kinds[TAIO_KIND_COUNT] = { "none",  "mem",  "file", "stream",
-							  "dgram", "pipe", "null", "zero" };
+static const char *const world_kinds[TAIO_KIND_COUNT] = { "none",   "mem",   "file",
+							  "stream", "dgram", "pipe",
+							  "null",   "zero",  "messages" };
 
 struct world {
 	struct taio_host host;

@@ -47,8 +47,8 @@ Test(conformance, every_pair_has_a_driver_that_always_fits)
 	static const uint16_t to_all = TAIO_K(MEM) | TAIO_K(FILE) | TAIO_K(STREAM) | TAIO_K(DGRAM) |
 				       TAIO_K(PIPE) | TAIO_K(NULL);
 
-	for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_COUNT; from++)
-		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++) {
+	for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
+		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++) {
 			bool found = false;
 
 			if (from == TAIO_KIND_NULL || !(to_all & 1u << to) ||
@@ -172,8 +172,8 @@ static void driver_all(const char *name)
 	if (dev && (dev->driver->flags & TAIO_DRIVER_CONTROL))
 		for (const struct taio_capability *cap = dev->driver->caps; cap->op; cap++)
 			cr_assert_neq(cap->op, TAIO_OP_COPY, "%s is for control steps", name);
-	for (uint8_t from = TAIO_KIND_MEM; dev && from < TAIO_KIND_COUNT; from++)
-		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++)
+	for (uint8_t from = TAIO_KIND_MEM; dev && from < TAIO_KIND_MESSAGES; from++)
+		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++)
 			if (flow_capability(dev, from, to))
 				driver_pair(&w, dev, from, to);
 	if (dev && dev->driver->submit && world_runs(&w, dev)) {

@@ -62,8 +62,8 @@ Test(conformance_faults, device_may_change_at_every_step, .timeout = 300)
 	unsigned int pairs = 0;
 
 	world_open(&w);
-	for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_COUNT; from++)
-		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++) {
+	for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
+		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++) {
 			struct taio_device *devices[TAIO_DRIVER_COUNT];
 			unsigned int count = devices_for(&w, from, to, devices);
 
@@ -97,8 +97,8 @@ static void *thread_run(void *arg)
 {
 	struct thread_job *job = arg;
 
-	for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_COUNT; from++)
-		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++)
+	for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
+		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++)
 			for (unsigned int n = 0; n < 3; n++) {
 				struct flow f = flow_make(job->w, from, to, job->first + n);
 
@@ -294,8 +294,8 @@ Test(conformance_faults, cancelled_step_comes_back_once_and_loses_nothing, .time
 		if (!world_drivers[i]->cancel || world_drivers[i]->replica > 1 ||
 		    !(dev = world_device(&w, world_drivers[i]->name)))
 			continue;
-		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_COUNT; from++)
-			for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++)
+		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
+			for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++)
 				for (unsigned int n = 0; flow_capability(dev, from, to) && n < MANY;
 				     n++) {
 					struct flow f = flow_make(&w, from, to, n);
@@ -381,7 +381,7 @@ Test(conformance_faults, peer_that_left_is_an_error_and_never_a_signal, .timeout
 	sigaction(SIGPIPE, &action, NULL);
 	world_open(&w);
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
-		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_COUNT; from++)
+		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
 			for (uint8_t to = TAIO_KIND_STREAM; to <= TAIO_KIND_PIPE; to++) {
 				struct taio_device *dev = &w.device[i];
 
@@ -416,7 +416,7 @@ Test(conformance_faults, reset_source_is_not_mistaken_for_its_end, .timeout = 60
 
 	world_open(&w);
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
-		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++) {
+		for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++) {
 			struct taio_device *dev = &w.device[i];
 			struct flow f = flow_make(&w, TAIO_KIND_STREAM, to, 9);
 			int64_t rc = 1, moved = 0;
@@ -566,6 +566,24 @@ static void *shrink(void *arg)
 	return NULL;
 }
 
+/* The first byte that is neither the file's nor a zero; pages that are the file's are not looked at
+ * byte by byte, which takes minutes under a sanitizer. */
+static size_t never_there(const uint8_t *have, const uint8_t *file, size_t size)
+{
+	const size_t page = 4096;
+
+	for (size_t from = 0; from < size; from += page) {
+		size_t end = size - from < page ? size : from + page;
+
+		if (memcmp(have + from, file + from, end - from) == 0)
+			continue;
+		for (size_t at = from; at < end; at++)
+			if (have[at] != file[at] && have[at] != 0)
+				return at;
+	}
+	return size;
+}
+
 Test(conformance_faults, source_may_shrink_while_any_driver_reads_it, .timeout = 120)
 {
 	static uint8_t have[2000000];
@@ -590,6 +608,7 @@ Test(conformance_faults, source_may_shrink_while_any_driver_reads_it, .timeout =
 			continue;
 		for (unsigned int n = 0; n < 60; n++) {
 			struct taio_step step = flow_step(&f, 0, f.len);
+			size_t at;
 
 			if (!flow_submit(&f, dev, &step) && !flow_await(&f, dev, &step))
 				break;
@@ -601,9 +620,9 @@ Test(conformance_faults, source_may_shrink_while_any_driver_reads_it, .timeout =
 			cr_assert_leq(step.result, 2000000);
 			cr_assert_eq(pread(f.to.end.fd, have, (size_t)step.result, 0), step.result,
 				     "%s reported what it did not write", dev->name);
-			for (int64_t at = 0; at < step.result; at++)
-				if (have[at] != f.bytes[at] && have[at] != 0)
-					flow_wrong(&f, "byte %lld was never there", (long long)at);
+			at = never_there(have, f.bytes, (size_t)step.result);
+			if (at < (size_t)step.result)
+				flow_wrong(&f, "byte %zu was never there", at);
 		}
 		flow_must(&w, &f, dev->name);
 	}

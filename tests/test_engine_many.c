@@ -920,10 +920,12 @@ Test(engine_many, a_trace_without_room_counts_what_it_lost)
 	struct taio_trace trace = { .capacity = 1, .step = &row };
 	struct taio_options options = kit_options();
 
+	uint8_t *data = kit_pattern(700000, 4); /* not in one step */
+
 	options.trace = &trace;
-	options.flags = TAIO_IN_PLACE; /* not in one step */
-	kit_write(kit_path("in"), "abc", 3);
-	kit_moves(taio_path(kit_path("in")), taio_path(kit_path("new")), 3, &options);
+	kit_write(kit_path("in"), data, 700000);
+	kit_moves(taio_path(kit_path("in")), taio_path(kit_path("new")), 700000, &options);
+	free(data);
 	cr_assert_eq(trace.used, 1);
 	cr_assert_gt(trace.lost, 0);
 }

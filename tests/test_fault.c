@@ -545,8 +545,8 @@ static void drivers_behind(const char *faults)
 		if ((dev->driver->probe && dev->driver->probe(dev)) ||
 		    (dev->driver->open && dev->driver->open(dev)))
 			continue;
-		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_COUNT; from++)
-			for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_COUNT; to++)
+		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
+			for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++)
 				for (unsigned int n = 0; n < 6; n++) {
 					struct flow f;
 

@@ -69,7 +69,7 @@ Test(fault_engine, every_pair_works_when_every_device_is_short)
 
 Test(fault_engine, every_pair_works_when_every_device_fails_and_is_late_now_and_then)
 {
-	/* A device that failed a request is not asked again by it, so not too often. */
+	/* Not too often: a step that all its devices fail ends the request. */
 	open_faulty("*:errno=EIO/1000,delay=100us/5", 0, NULL);
 	every_pair();
 }
@@ -91,6 +91,31 @@ Test(fault_engine, a_failing_device_fails_a_request_only_where_nothing_else_can_
 	if (event.result == 4096) /* io_uring may be forbidden here */
 		cr_assert(memcmp(memory, data, 4096) == 0);
 	close(fd);
+	free(data);
+}
+
+/* Once six of them did, however many steps went well in between. */
+Test(fault_engine, rare_errors_of_every_device_do_not_end_a_long_request)
+{
+	enum {
+		PIECE = 64,
+		PIECES = 1000
+	};
+	static struct iovec piece[PIECES];
+	uint8_t *data = kit_pattern(PIECE * PIECES, 1);
+	struct taio_event event;
+	int fd;
+
+	for (unsigned int i = 0; i < PIECES; i++)
+		piece[i] = (struct iovec){ data + i * PIECE, PIECE };
+	open_faulty("*:errno=EIO/20", 0, NULL);
+	fd = open(kit_path("a"), O_RDWR | O_CREAT, 0600);
+	event = kit_copy(taio_vector(piece, PIECES), taio_file(fd, 0, PIECE * PIECES), NULL);
+	close(fd);
+	cr_assert_eq(event.result, PIECE * PIECES, "%s",
+		     event.result < 0 ? strerror((int)-event.result) : "short");
+	cr_assert_geq(event.retries, PIECES / 50);
+	kit_check(kit_path("a"), data, PIECE * PIECES);
 	free(data);
 }
 

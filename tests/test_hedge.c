@@ -123,7 +123,9 @@ Test(hedge, a_late_step_is_done_by_another_device, .timeout = 60)
 	cr_assert(event.flags & TAIO_EVENT_HEDGED);
 	cr_assert_lt(event.ns, 10000000000ULL, "it did not wait for the late one");
 	cr_assert(memcmp(memory, data, BYTES) == 0);
-	cr_assert_str_eq(taio_device_name(kit, event.device), "rw");
+	/* where the thread is slow, rather by a worker than on it */
+	cr_assert(!strncmp(taio_device_name(kit, event.device), "rw", 2), "by %s",
+		  taio_device_name(kit, event.device));
 	cr_assert_not_null(row_of(&trace, TAIO_WHY_HEDGE));
 	cr_assert_eq(row_of(&trace, TAIO_WHY_HEDGE)->bytes, BYTES);
 	cr_assert_eq(kit->picker->maps->engine->hedges, 1);

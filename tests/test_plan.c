@@ -134,6 +134,7 @@ static struct taio_endpoint sample(uint32_t type)
 {
 	static char memory[8];
 	static struct iovec iov = { memory, sizeof(memory) };
+	static struct taio_message message;
 
 	switch (type) {
 	case TAIO_EP_MEMORY:
@@ -152,6 +153,8 @@ static struct taio_endpoint sample(uint32_t type)
 		return taio_zero(8);
 	case TAIO_EP_MIRROR:
 		return taio_mirror("/tmp/x,/tmp/y");
+	case TAIO_EP_MESSAGES:
+		return taio_messages(&message, 1);
 	default:
 		return taio_endpoint_make(type, -1, NULL, 0, 0);
 	}
@@ -162,10 +165,15 @@ Test(plan, pairs_are_refused_with_a_sentence_only_where_they_make_no_sense)
 	for (uint32_t from = 0; from <= TAIO_EP_MIRROR + 1; from++)
 		for (uint32_t to = 0; to <= TAIO_EP_MIRROR + 1; to++) {
 			struct taio_endpoint a = sample(from), b = sample(to);
-			bool good = from > TAIO_EP_NONE && from <= TAIO_EP_MIRROR &&
+			bool good = ((from > TAIO_EP_NONE && from <= TAIO_EP_ZERO) ||
+				     from == TAIO_EP_MIRROR) &&
 				    to > TAIO_EP_NONE && to < TAIO_EP_ZERO && from != TAIO_EP_NULL;
+			bool socket[2] = { from == TAIO_EP_FD || from == TAIO_EP_ADDRESS,
+					   to == TAIO_EP_FD || to == TAIO_EP_ADDRESS };
 			const char *why = plan_refuse(&a, &b);
 
+			good |= from == TAIO_EP_MESSAGES && socket[1];
+			good |= to == TAIO_EP_MESSAGES && socket[0];
 			cr_expect_eq(why == NULL, good, "%u to %u: %s", from, to, why ? why : "");
 			cr_expect(good || (why && strlen(why) > 10));
 		}

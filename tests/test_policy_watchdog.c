@@ -400,6 +400,27 @@ Test(watchdog, replaces_a_policy_whose_control_block_is_damaged)
 	expect_bite(prices_published, "its map taio_ctl was damaged");
 }
 
+/* A hundred requests a second are too few for a quarter of a second to tell anything. */
+Test(watchdog, replaces_a_bad_policy_of_an_engine_that_is_slow)
+{
+	w->rate = 100;
+	w->prices = prices_zero;
+	run(20000);
+	cr_assert(w->bitten_ns, "still there; windows %u, strikes %u", (unsigned int)w->dog.windows,
+		  w->dog.strikes);
+	cr_expect(!strncmp(w->dog.fault, "it makes no prices: ", 20), "said: %s", w->dog.fault);
+}
+
+Test(watchdog, evidence_that_comes_too_slowly_is_forgotten)
+{
+	w->rate = 10;
+	w->prices = prices_zero;
+	run(60000);
+	cr_expect_eq(w->bitten_ns, 0);
+	cr_expect_eq(w->dog.windows, 0);
+	cr_expect_lt(w->dog.window.judged, WATCHDOG_MIN_JUDGED);
+}
+
 Test(watchdog, goes_on_with_what_the_shadow_learnt_meanwhile)
 {
 	w->rate = 10000; /* as much as the slowest can bear */

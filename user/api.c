@@ -271,6 +271,24 @@ int taio_schedule_file_addr(struct taio *e, const char *path, const char *addres
 	return taio_copy(e, &source, &sink, NULL, cookie);
 }
 
+int taio_schedule_send_messages(struct taio *e, struct taio_message *messages, size_t count,
+				const struct taio_endpoint *to, const struct taio_options *options,
+				uint64_t cookie)
+{
+	struct taio_endpoint source = taio_messages(messages, count);
+
+	return taio_copy(e, &source, to, options, cookie);
+}
+
+int taio_schedule_receive_messages(struct taio *e, const struct taio_endpoint *from,
+				   struct taio_message *messages, size_t count,
+				   const struct taio_options *options, uint64_t cookie)
+{
+	struct taio_endpoint sink = taio_messages(messages, count);
+
+	return taio_copy(e, from, &sink, options, cookie);
+}
+
 int taio_cancel(struct taio *e, uint64_t cookie)
 {
 	int found = 0;

@@ -203,6 +203,30 @@ int taio_devices(struct taio *e, struct taio_device_info *info, size_t size, uns
 	return (int)e->device_count;
 }
 
+static void api_count(struct taio *e, unsigned int number, struct taio_message_counters *sums)
+{
+	struct taio_device *device = &e->device[number];
+
+	messages_add(sums, &e->count[number].messages);
+	if (device->opened && device->driver->count && !device->worker)
+		device->driver->count(device, sums);
+}
+
+int taio_message_count(struct taio *e, unsigned int device,
+		       struct taio_message_counters *ret_counters, size_t size)
+{
+	if (!ret_counters || size < sizeof(*ret_counters) ||
+	    (device >= e->device_count && device != PICK_NONE))
+		return -EINVAL;
+	memset(ret_counters, 0, size);
+	if (device == PICK_NONE)
+		messages_add(ret_counters, &e->messages);
+	for (unsigned int i = 0; i < e->device_count; i++)
+		if (device == PICK_NONE || device == i)
+			api_count(e, i, ret_counters);
+	return 0;
+}
+
 /* ---- policy ---- */
 
 static int api_policy(struct taio *e, const char *policy, int force_bpf)

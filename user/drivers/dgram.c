@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * dgram.c: datagrams one by one, many of them in one system call: sendmmsg(2) to send; to receive
- * see netrecv.c. It works with every connected datagram socket, IPv4, IPv6 or Unix. Datagrams that
+ * see netrecv.c; batches of messages: msgops.c. It works with every connected datagram socket, IPv4, IPv6 or Unix. Datagrams that
  * the network loses or reorders are not this file's business.
  */
 #include <assert.h>
@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "drivers/msgops.h"
 #include "drivers/netops.h"
 #include "drivers/syncops.h"
 
@@ -72,16 +73,38 @@ static int dgram_send_piece(struct taio_step *step, const uint8_t *piece, size_t
 	return 0;
 }
 
+/* Messages that the kernel joined come out of one call: gso.c can separate them. */
+static int dgram_fits(struct taio_device *dev, const struct taio_step *step)
+{
+	(void)dev;
+	return step->to.kind != TAIO_KIND_MESSAGES || !(step->from.flags & TAIO_END_JOINED);
+}
+
 static int64_t dgram_run(struct taio_device *dev, struct taio_step *step)
 {
 	assert(step->op == TAIO_OP_COPY);
 	assert(step->len > 0);
+	if (step->from.kind == TAIO_KIND_MESSAGES)
+		return msgops_send(step);
+	if (step->to.kind == TAIO_KIND_MESSAGES)
+		return msgops_receive(step);
 	if (step->to.kind == TAIO_KIND_DGRAM)
 		return netops_send(dev, step, netops_unit(&step->to), dgram_send_piece);
 	return netops_receive(dev, step);
 }
 
 static const struct taio_capability dgram_caps[] = {
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(MESSAGES),
+	  .to = TAIO_K(DGRAM),
+	  .flags = TAIO_CAP_ANY_FIT,
+	  .base_ns = 500,
+	  .ps_per_byte = 1000 },
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(DGRAM),
+	  .to = TAIO_K(MESSAGES),
+	  .base_ns = 300,
+	  .ps_per_byte = 650 },
 	{ .op = TAIO_OP_COPY,
 	  .from = TAIO_K(MEM) | TAIO_K(ZERO),
 	  .to = TAIO_K(DGRAM),
@@ -129,5 +152,6 @@ const struct taio_driver taio_driver_dgram = {
 	.caps = dgram_caps,
 	.open = syncops_open,
 	.close = syncops_close,
+	.fits = dgram_fits,
 	.run = dgram_run,
 };

@@ -8,6 +8,7 @@
  * The old destination is not looked at beforehand: giving an unnamed file a name that is taken
  * fails, and only then the rules for old destinations are applied. Where the last files replaced
  * old ones it is looked at first, because the work is then less; both orders give the same result.
+ * In place it is the same: first it is made, as one that was not there.
  */
 #include <assert.h>
 #include <errno.h>
@@ -15,19 +16,24 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/sendfile.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "drivers/drivers.h"
 #include "drivers/fileops.h"
+#include "drivers/filestream.h"
 #include "drivers/filetemp.h"
 #include "drivers/syncops.h"
 #include "taio.h"
 
-#define FILE_SMALL  (512 * 1024)
-#define FILE_SEND   (32 * 1024) /* from here on sendfile(2) beats pread and pwrite */
-#define FILE_STREAM (16 * 1024) /* above, sendfile(2) beats pread and send */
-#define FILE_BLOCK  4096        /* a hole is at least this long */
+#define FILE_SMALL (512 * 1024)
+#define FILE_SEND  (32 * 1024) /* from here on sendfile(2) beats pread and pwrite */
+#define FILE_BLOCK 4096        /* a hole is at least this long */
+
+/* What a device notes for the next file, see syncops_note(). */
+enum file_note {
+	FILE_LOOK_FIRST = 1 << 0, /* the last destination replaced an old one */
+	FILE_WAS_THERE = 1 << 1   /* the last one that was written in place was there already */
+};
 
 /* ---- the bytes ---------------------------------------------------------------------------------- */
 
@@ -114,12 +120,31 @@ static int64_t file_send(struct taio_file *file, uint64_t expected, bool *ret_en
 	return (int64_t)done;
 }
 
+/* Empty indeed: elsewhere (procfs) a size of 0 may be a lie. */
+static bool file_is_empty(const struct taio_file *file)
+{
+	if (file->size)
+		return false;
+	switch (fileops_fs_of(file->from_fd, file->from_stat.dev)) {
+	case TAIO_FS_EXT:
+	case TAIO_FS_TMPFS:
+	case TAIO_FS_XFS:
+	case TAIO_FS_BTRFS:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Copies up to the end of the source, whatever its size was. Return: bytes, negative errno. */
 static int64_t file_copy(struct taio_file *file, uint8_t *buffer, uint64_t expected)
 {
-	bool sparse = file->from_stat.blocks * 512 < file->size && !(file->flags & TAIO_NO_SPARSE);
+	bool sparse = file->from_stat.blocks * 512 < file->size &&
+		      !(file->flags & (TAIO_NO_SPARSE | TAIO_IN_PLACE));
 	uint64_t done = 0, limit = file->length;
 
+	if (file_is_empty(file))
+		return 0;
 	if (expected >= FILE_SEND && !sparse) {
 		bool end;
 		int64_t sent = file_send(file, expected, &end);
@@ -271,12 +296,25 @@ static int file_publish(struct taio_file *file, bool looked)
 	return file_publish_over(file);
 }
 
+static void file_note(struct taio_device *dev, uint32_t bit, bool set)
+{
+	_Atomic uint32_t *note = syncops_note(dev);
+	uint32_t old = atomic_load_explicit(note, memory_order_relaxed);
+	uint32_t want = set ? old | bit : old & ~bit;
+
+	if (old != want)
+		atomic_store_explicit(note, want, memory_order_relaxed);
+}
+
+static bool file_noted(struct taio_device *dev, uint32_t bit)
+{
+	return atomic_load_explicit(syncops_note(dev), memory_order_relaxed) & bit;
+}
+
 static int64_t file_small(struct taio_device *dev, struct taio_file *file, uint8_t *buffer,
 			  uint64_t expected)
 {
-	_Atomic uint32_t *look_first = syncops_note(dev);
-	bool looked = atomic_load_explicit(look_first, memory_order_relaxed) ||
-		      (file->flags & TAIO_NO_CLOBBER);
+	bool looked = file_noted(dev, FILE_LOOK_FIRST) || (file->flags & TAIO_NO_CLOBBER);
 	bool named;
 	int64_t bytes = 0;
 	int rc = file_temp(file, &looked);
@@ -299,56 +337,57 @@ static int64_t file_small(struct taio_device *dev, struct taio_file *file, uint8
 		rc = file_end(file);
 	if (rc)
 		return rc;
-	atomic_store_explicit(look_first, named || (file->state & TAIO_FILE_TO_EXISTED),
-			      memory_order_relaxed);
+	file_note(dev, FILE_LOOK_FIRST, named || (file->state & TAIO_FILE_TO_EXISTED));
 	file->state |= TAIO_FILE_DONE;
 	return bytes;
 }
 
-/* ---- to a stream ---------------------------------------------------------------------------------- */
+/* ---- into the file itself ------------------------------------------------------------------------- */
 
-/* What is left is the engine's: the source stays open. */
-static int64_t file_leave(struct taio_file *file, int64_t sent)
+static int64_t file_small_in_place(struct taio_device *dev, struct taio_file *file, uint8_t *buffer,
+				   uint64_t expected)
 {
-	int fd = file->from_fd, rc;
+	int rc = file_noted(dev, FILE_WAS_THERE) ? -EEXIST : fileops_make_in_place(file);
+	int64_t bytes;
 
-	file->from_fd = -1;
-	rc = fileops_opened_from(file, fd);
-	return rc ? rc : sent;
-}
+	if (rc == -EEXIST) {
+		file->failed_step = 0;
+		rc = fileops_open_to(file, 0);
+	}
+	if (rc)
+		return rc;
+	if (file->to_kind != TAIO_KIND_FILE) { /* a device: the engine goes on */
+		int fd = file->from_fd;
 
-/* Reads the file, and a byte more if there is one, and sends it. Whatever is not as simple as that
- * goes on in segments from what the stream took. */
-static int64_t file_stream(struct taio_file *file, uint8_t *buffer, uint64_t expected, int to)
-{
-	size_t ask = file_ask(0, expected, file->length);
-	ssize_t n = pread(file->from_fd, buffer, ask, (off_t)file->offset), sent;
-
-	if (n <= 0 || (uint64_t)n != expected)
-		return file_leave(file, 0);
-	sent = send(to, buffer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (sent < 0 && errno != EAGAIN && errno != EINTR)
-		return fileops_fail(file, TAIO_STEP_WRITE, -errno);
-	if (sent < n)
-		return file_leave(file, sent < 0 ? 0 : sent);
-	(void)fileops_close(file->from_fd);
-	file->from_fd = -1;
+		file->from_fd = -1;
+		return fileops_opened_from(file, fd);
+	}
+	bytes = file_copy(file, buffer, expected);
+	if (bytes < 0)
+		return bytes;
+	rc = file_finish(file);
+	if (rc == 0)
+		rc = file_end(file);
+	if (rc)
+		return rc;
+	file_note(dev, FILE_WAS_THERE, file->state & TAIO_FILE_TO_EXISTED);
 	file->state |= TAIO_FILE_DONE;
-	return sent;
+	return bytes;
 }
 
 /* ---- the driver --------------------------------------------------------------------------------- */
 
-static bool file_is_small(const struct taio_step *step, uint64_t *ret_expected)
+static bool file_is_small(const struct taio_device *dev, const struct taio_step *step,
+			  uint64_t *ret_expected)
 {
 	const struct taio_file *file = step->file;
 	uint64_t rest = file->size > file->offset ? file->size - file->offset : 0;
 
 	*ret_expected = rest < file->length ? rest : file->length;
-	if (!S_ISREG(file->from_stat.mode) || (file->flags & TAIO_IN_PLACE))
+	if (!S_ISREG(file->from_stat.mode) || ((file->flags & TAIO_IN_PLACE) && step->to.offset))
 		return false;
 	if (step->to.kind == TAIO_KIND_STREAM)
-		return *ret_expected > 0 && *ret_expected <= FILE_STREAM;
+		return *ret_expected > 0 && *ret_expected <= filestream_max(dev);
 	return *ret_expected <= FILE_SMALL;
 }
 
@@ -369,14 +408,16 @@ static int64_t file_open_and_copy(struct taio_device *dev, struct taio_step *ste
 	fileops_keep_stat(&st, &file->from_stat);
 	file->from_kind = TAIO_KIND_FILE;
 	file->size = (uint64_t)st.st_size;
-	if (!file_is_small(step, &expected))
-		return step->to.kind == TAIO_KIND_STREAM ? file_leave(file, 0)
+	if (!file_is_small(dev, step, &expected))
+		return step->to.kind == TAIO_KIND_STREAM ? filestream_leave(file, 0)
 							 : file_large(file, step->to.offset);
 	room = syncops_get(dev);
 	if (!room || !syncops_buffer(room))
 		result = fileops_fail(file, TAIO_STEP_FILE, -ENOMEM);
 	else if (step->to.kind == TAIO_KIND_STREAM)
-		result = file_stream(file, room->buffer, expected, step->to.fd);
+		result = filestream_send(dev, file, room->buffer, expected, step->to.fd);
+	else if (file->flags & TAIO_IN_PLACE)
+		result = file_small_in_place(dev, file, room->buffer, expected);
 	else
 		result = file_small(dev, file, room->buffer, expected);
 	syncops_put(dev, room);

@@ -256,6 +256,18 @@ int fileops_make_temp(struct taio_file *file, enum fileops_temp how)
 	return 0;
 }
 
+int fileops_make_in_place(struct taio_file *file)
+{
+	int fd = open(file->to_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY,
+		      fileops_new_mode(file));
+
+	if (fd < 0)
+		return fileops_fail(file, TAIO_STEP_OPEN_TO, -errno);
+	file->to_fd = fd;
+	file->to_kind = TAIO_KIND_FILE;
+	return 0;
+}
+
 /* Opens the file itself: in place, or a device. */
 static int fileops_open_in_place(struct taio_file *file, uint64_t offset)
 {
@@ -274,8 +286,11 @@ static int fileops_open_in_place(struct taio_file *file, uint64_t offset)
 		error = -EOPNOTSUPP;
 	else if (!S_ISCHR(st.st_mode) && fileops_is_source(file, &st))
 		error = -EINVAL;
-	else if (S_ISREG(st.st_mode) && offset == 0 && st.st_size > 0 && ftruncate(fd, 0) < 0)
-		error = -errno;
+	else if (S_ISREG(st.st_mode) && offset == 0 && st.st_size > 0) {
+		file->state |= TAIO_FILE_TO_EXISTED;
+		if (ftruncate(fd, 0) < 0)
+			error = -errno;
+	}
 	if (error) {
 		close(fd);
 		return fileops_fail(file, TAIO_STEP_OPEN_TO, error);

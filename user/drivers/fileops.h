@@ -97,6 +97,10 @@ enum fileops_temp {
 };
 int fileops_make_temp(struct taio_file *file, enum fileops_temp how);
 
+/* TAIO_IN_PLACE: makes the destination as a file that was not there: -EEXIST, with nothing changed, if
+ * it was (or is a link). to_fs is not set. */
+int fileops_make_in_place(struct taio_file *file);
+
 /* Notes where a step failed, and returns @error. */
 int fileops_fail(struct taio_file *file, unsigned int step, int error);
 

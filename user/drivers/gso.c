@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "drivers/gso_messages.h"
 #include "drivers/netops.h"
 #include "drivers/syncops.h"
 
@@ -26,9 +27,8 @@
 #define UDP_GRO 104
 #endif
 
-#define SEGMENTS_MAX 64    /* the kernel's limit up to 6.8; later ones take 128 */
-#define PACKET_MAX   65507 /* bytes of UDP payload that IPv4 can hold */
 #define RECEIVE_MIN  65536 /* a coalesced packet must fit as a whole */
+#define MESSAGES_MIN 128   /* ... or as so many messages */
 
 static int gso_probe(struct taio_device *dev)
 {
@@ -54,9 +54,9 @@ static int gso_probe(struct taio_device *dev)
 /* Bytes of a packet: as many whole datagrams as it can hold. */
 static size_t gso_packet_bytes(size_t unit)
 {
-	size_t segments = PACKET_MAX / unit;
+	size_t segments = GSO_PACKET_MAX / unit;
 
-	return unit * (segments < SEGMENTS_MAX ? segments : SEGMENTS_MAX);
+	return unit * (segments < GSO_SEGMENTS_MAX ? segments : GSO_SEGMENTS_MAX);
 }
 
 /*
@@ -66,8 +66,13 @@ static size_t gso_packet_bytes(size_t unit)
 static int gso_fits(struct taio_device *dev, const struct taio_step *step)
 {
 	(void)dev;
+	if (step->from.kind == TAIO_KIND_MESSAGES)
+		return gso_messages_fit(step);
+	if (step->to.kind == TAIO_KIND_MESSAGES)
+		return (step->from.flags & TAIO_END_JOINED) ||
+		       ((step->from.flags & TAIO_END_OWNED) && step->len >= MESSAGES_MIN);
 	if (step->to.kind == TAIO_KIND_DGRAM)
-		return netops_unit(&step->to) <= PACKET_MAX / 2;
+		return netops_unit(&step->to) <= GSO_PACKET_MAX / 2;
 	return (step->from.flags & TAIO_END_OWNED) && step->len >= RECEIVE_MIN;
 }
 
@@ -110,15 +115,6 @@ static int gso_send(int fd, const uint8_t *piece, size_t bytes, size_t unit)
 	return n < 0 ? -errno : 0;
 }
 
-/*
- * Errors that say "not in this way" rather than "not at all": a datagram larger than the path takes
- * whole, a device without checksums, a tunnel. dgram.c can still send it.
- */
-static bool gso_is_unfit(int error)
-{
-	return error == -EINVAL || error == -EMSGSIZE || error == -EIO || error == -EOPNOTSUPP;
-}
-
 /* A piece of the source, for netops_send(). */
 static int gso_send_piece(struct taio_step *step, const uint8_t *piece, size_t bytes,
 			  uint64_t *moved)
@@ -150,15 +146,33 @@ static int64_t gso_run(struct taio_device *dev, struct taio_step *step)
 	assert(step->len > 0);
 	if (!gso_socket_is_udp(sends ? step->to.fd : step->from.fd))
 		return -EOPNOTSUPP;
+	if (step->from.kind == TAIO_KIND_MESSAGES)
+		return gso_messages_send(step);
 	if (sends)
 		return netops_send(dev, step, gso_packet_bytes(netops_unit(&step->to)),
 				   gso_send_piece);
-	if (setsockopt(step->from.fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) < 0)
+	if (!(step->from.flags & TAIO_END_JOINED) &&
+	    setsockopt(step->from.fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) < 0)
 		return -EOPNOTSUPP;
+	if (step->to.kind == TAIO_KIND_MESSAGES) {
+		step->from.flags |= TAIO_END_JOINED;
+		return gso_messages_receive(dev, step);
+	}
 	return netops_receive(dev, step);
 }
 
 static const struct taio_capability gso_caps[] = {
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(MESSAGES),
+	  .to = TAIO_K(DGRAM),
+	  .min = 2,
+	  .base_ns = 1200,
+	  .ps_per_byte = 400 },
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(DGRAM),
+	  .to = TAIO_K(MESSAGES),
+	  .base_ns = 600,
+	  .ps_per_byte = 600 },
 	{ .op = TAIO_OP_COPY,
 	  .from = TAIO_K(MEM) | TAIO_K(ZERO),
 	  .to = TAIO_K(DGRAM),

@@ -413,6 +413,11 @@ static int64_t accept_datagram(struct taio_step *step)
 	struct sockaddr_storage sender;
 	socklen_t len = sizeof(sender);
 
+	if (addr->listen == 2) { /* messages of anybody */
+		addr->fd = addr->listen_fd;
+		addr->listen_fd = -1;
+		return 0;
+	}
 	while (recvfrom(addr->listen_fd, NULL, 0, MSG_PEEK | MSG_DONTWAIT,
 			(struct sockaddr *)&sender, &len) < 0) {
 		if (errno == EAGAIN)

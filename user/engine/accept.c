@@ -18,6 +18,7 @@
 #include "drivers/fileops.h"
 #include "plan/endpoint.h"
 #include "plan/plan.h"
+#include "util/clear.h"
 #include "util/clock.h"
 
 #define ACCEPT_DATAGRAM 1472
@@ -70,8 +71,11 @@ void accept_release(struct taio *e, struct request *r)
 	}
 	accept_release_address(e, r->addr_from);
 	accept_release_address(e, r->addr_to);
+	if (r->dgram)
+		slab_put(&e->slab, r->dgram, sizeof(*r->dgram));
 	r->file = NULL;
 	r->addr_from = r->addr_to = NULL;
+	r->dgram = NULL;
 }
 
 static int accept_file_record(struct taio *e, struct request *r)
@@ -81,7 +85,7 @@ static int accept_file_record(struct taio *e, struct request *r)
 	r->file = slab_get(&e->slab, sizeof(*r->file));
 	if (!r->file)
 		return -ENOBUFS;
-	memset(r->file, 0, sizeof(*r->file));
+	clear(r->file, sizeof(*r->file));
 	r->file->from_fd = r->file->to_fd = -1;
 	r->file->umask = (mode_t)e->umask;
 	r->file->flags = r->flags;
@@ -270,6 +274,17 @@ static int accept_vector(struct taio *e, struct request *r, const struct taio_en
 	return 0;
 }
 
+static int accept_dgram_record(struct taio *e, struct request *r)
+{
+	if (r->dgram)
+		return 0;
+	r->dgram = slab_get(&e->slab, sizeof(*r->dgram));
+	if (!r->dgram)
+		return -ENOBUFS;
+	memset(r->dgram, 0, sizeof(*r->dgram));
+	return 0;
+}
+
 static int accept_end(struct taio *e, struct request *r, const struct taio_endpoint *ep,
 		      unsigned int side, enum plan_end *ret_plan)
 {
@@ -327,10 +342,35 @@ static int accept_end(struct taio *e, struct request *r, const struct taio_endpo
 		if (ep->length < r->length)
 			r->length = ep->length;
 		return accept_mirror(e, r, ep);
+	case TAIO_EP_MESSAGES: {
+		int rc = accept_dgram_record(e, r);
+		const char *why;
+
+		if (rc)
+			return rc;
+		why = messages_accept(r, ep, side, &rc);
+		return why ? accept_refuse(e, rc, why) : 0;
+	}
 	case TAIO_EP_NONE:
 		break;
 	}
 	return -EINVAL;
+}
+
+static int accept_dgram_options(struct taio *e, struct request *r, const struct taio_options *o)
+{
+	int rc;
+
+	if (!o->least && !o->limit_packets && !o->idle_ns && !o->counters)
+		return 0;
+	rc = accept_dgram_record(e, r);
+	if (rc)
+		return rc;
+	r->dgram->least = o->least;
+	r->dgram->limit_packets = o->limit_packets;
+	r->dgram->idle_ns = o->idle_ns;
+	r->dgram->counters = o->counters;
+	return 0;
 }
 
 static int accept_options(struct taio *e, struct request *r, const struct taio_options *o)
@@ -345,7 +385,7 @@ static int accept_options(struct taio *e, struct request *r, const struct taio_o
 	if (o->size != sizeof(*o))
 		return accept_refuse(e, -EINVAL, "options.size is not that of this library");
 	if (o->goal > TAIO_GOAL_CPU || o->priority >= ENGINE_PRIORITIES || o->datagram > 65507 ||
-	    o->reserved || o->flags >= TAIO_PRESERVE << 1)
+	    o->least > TAIO_MESSAGES_MAX || o->flags >= TAIO_PRESERVE << 1)
 		return accept_refuse(e, -EINVAL, "an option is out of range");
 	r->flags = o->flags;
 	r->goal = o->goal;
@@ -364,7 +404,7 @@ static int accept_options(struct taio *e, struct request *r, const struct taio_o
 		r->to.unit = r->from.unit = o->datagram;
 	if (o->timeout_ns)
 		r->expires_ns = e->now_ns + o->timeout_ns;
-	return 0;
+	return accept_dgram_options(e, r, o);
 }
 
 static bool accept_is_memory(const struct taio_endpoint *ep)
@@ -414,7 +454,7 @@ static bool accept_is_whole(const struct taio *e, const struct request *r, enum 
 	if (from != PLAN_PATH || r->limit_rate || r->allowed != UINT64_MAX ||
 	    ((e->forbid | r->forbidden) & e->file_calls))
 		return false;
-	return to == PLAN_PATH ? !(r->file->flags & TAIO_IN_PLACE)
+	return to == PLAN_PATH ? r->to.offset == 0
 			       : to == PLAN_OPEN && r->to.kind == TAIO_KIND_STREAM;
 }
 
@@ -438,6 +478,11 @@ static int accept_fill(struct taio *e, struct request *r, const struct taio_endp
 	why = accept_check_sizes(r, from, to);
 	if (why)
 		return accept_refuse(e, -EINVAL, why);
+	if (request_is_messages(r)) {
+		why = messages_accept_pair(r, &rc);
+		if (why)
+			return accept_refuse(e, rc, why);
+	}
 	if (r->from.kind && r->to.kind && !route_copy_devices(e, r->from.kind, r->to.kind))
 		return accept_refuse(e, -EOPNOTSUPP, "no device can copy between these two");
 	if (r->file)
@@ -455,10 +500,81 @@ static int accept_fill(struct taio *e, struct request *r, const struct taio_endp
 	return rc;
 }
 
+/* A request with its plan; neither ready nor counted yet. Return: NULL: *ret_error says why. */
+static struct request *accept_make(struct taio *e, const struct taio_endpoint *from,
+				   const struct taio_endpoint *to,
+				   const struct taio_options *options, int *ret_error)
+{
+	struct request *r = request_get(&e->pool);
+
+	*ret_error = -EAGAIN;
+	if (!r)
+		return NULL;
+	request_set_state(r, REQUEST_READY);
+	*ret_error = accept_fill(e, r, from, to, options);
+	if (*ret_error) {
+		accept_drop(e, r);
+		return NULL;
+	}
+	return r;
+}
+
+static void accept_end_of(struct taio *e, struct request *r, uint64_t cookie, bool canary)
+{
+	r->cookie = cookie;
+	if (canary)
+		r->traits |= REQUEST_CANARY;
+	if (r->expires_ns)
+		timer_set(e, r, UINT64_MAX);
+	engine_make_ready(e, r);
+}
+
+int accept_whole(struct taio *e, struct request *r, const struct taio_endpoint *from,
+		 const struct taio_endpoint *to, const struct taio_options *options)
+{
+	int rc = accept_options(e, r, options);
+
+	if (rc == 0 && strnlen(from->ptr, PATH_MAX) == PATH_MAX)
+		rc = -ENAMETOOLONG;
+	if (from->length < r->length)
+		r->length = from->length;
+	r->to.fd = r->from.fd = -1;
+	if (rc || to->type == TAIO_EP_PATH)
+		return rc ? rc : strnlen(to->ptr, PATH_MAX) == PATH_MAX ? -ENAMETOOLONG : 0;
+	rc = accept_fd(e, r, to, 1);
+	if (to->length < r->length)
+		r->length = to->length;
+	return rc ? rc : r->to.kind == TAIO_KIND_STREAM ? 0 : ACCEPT_LATER;
+}
+
+int accept_opened(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
+		  const struct taio_options *options)
+{
+	const struct request *begun = &e->whole.request;
+	struct taio_file *record = &e->whole.file;
+	struct request *r;
+	int rc;
+
+	r = accept_make(e, from, to, options, &rc);
+	if (!r) {
+		fileops_abort(record);
+		return rc;
+	}
+	record->from_path = r->file->from_path;
+	record->to_path = r->file->to_path;
+	*r->file = *record;
+	r->accepted_ns = begun->accepted_ns;
+	if (control_opened(e, r, &e->whole.step) == ENGINE_NEXT)
+		request_fifo_pop(r);
+	accept_end_of(e, r, begun->cookie, begun->traits & REQUEST_CANARY);
+	return 0;
+}
+
 int accept_request(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
 		   const struct taio_options *options, uint64_t cookie)
 {
 	const char *why = plan_refuse(from, to);
+	bool begun = false;
 	struct request *r;
 	int rc;
 
@@ -466,22 +582,19 @@ int accept_request(struct taio *e, const struct taio_endpoint *from, const struc
 		return accept_refuse(e, -EOPNOTSUPP, why);
 	if (e->pool.busy + e->event_count >= e->pool.capacity)
 		return -EAGAIN;
-	r = request_get(&e->pool);
-	if (!r)
-		return -EAGAIN;
-	e->now_ns = clock_ns();
-	request_set_state(r, REQUEST_READY);
-	r->cookie = cookie;
-	r->accepted_ns = e->now_ns;
-	rc = accept_fill(e, r, from, to, options);
-	if (rc) {
-		accept_drop(e, r);
-		return rc;
+	if (whole_may(e, from, to, options)) {
+		rc = whole_now(e, from, to, options, cookie);
+		if (rc != ACCEPT_LATER)
+			return rc;
+		begun = true;
 	}
-	if (policy_next_is_canary(e->policy))
-		r->traits |= REQUEST_CANARY;
-	if (r->expires_ns)
-		timer_set(e, r, UINT64_MAX);
-	engine_make_ready(e, r);
+	e->now_ns = clock_ns();
+	r = accept_make(e, from, to, options, &rc);
+	if (!r)
+		return rc;
+	r->accepted_ns = e->now_ns;
+	accept_end_of(e, r, cookie,
+		      begun ? e->whole.request.traits & REQUEST_CANARY
+			    : policy_next_is_canary(e->policy));
 	return 0;
 }

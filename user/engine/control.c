@@ -235,7 +235,7 @@ static enum engine_next control_result(struct taio *e, struct request *r, struct
 	enum taio_step_type type = request_fifo_head(r);
 	enum taio_step_type failed = type;
 
-	route_trace(e, r, step, type);
+	trace_step(e, r, step, type);
 	if (type == TAIO_STEP_CLOSE)
 		control_forget(r, request_fifo_side(r));
 	if ((type == TAIO_STEP_PUBLISH && step->result >= 0) ||
@@ -417,6 +417,11 @@ enum engine_next control_start(struct taio *e, struct request *r, enum taio_step
 	route_step_put(e, step);
 	engine_fail(e, r, -EOPNOTSUPP, type, PICK_NONE);
 	return ENGINE_FAILED;
+}
+
+enum engine_next control_opened(struct taio *e, struct request *r, struct taio_step *step)
+{
+	return control_result(e, r, step);
 }
 
 enum engine_next control_done(struct taio *e, struct request *r, struct taio_step *step)

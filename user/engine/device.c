@@ -84,8 +84,17 @@ static int device_inject(struct taio *e)
 	return 0;
 }
 
+static void device_sort_out(struct taio *e)
+{
+	for (unsigned int i = 0; i < e->device_count; i++)
+		if (e->device[i].worker || device_is_async(&e->device[i]))
+			e->not_inline |= 1ULL << i;
+}
+
 int device_table_open(struct taio *e)
 {
+	int rc;
+
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
 		device_add(e, device_drivers[i], false);
 	memset(e->twin, PICK_NONE, sizeof(e->twin));
@@ -107,7 +116,9 @@ int device_table_open(struct taio *e)
 
 		pick_add_device(e->picker, device->number, device->name, limit);
 	}
-	return device_inject(e);
+	rc = device_inject(e);
+	device_sort_out(e);
+	return rc;
 }
 
 void device_table_close(struct taio *e)

@@ -76,10 +76,13 @@ static void engine_finish(struct taio *e, struct request *r)
 		lane_leave(e, r);
 	}
 	timer_clear(e, r);
-	accept_release(e, r);
-	policy_canary_count(e->policy, r->traits & REQUEST_CANARY, r->error != 0, r->moved,
+	if (request_is_messages(r))
+		messages_finish(e, r);
+	policy_canary_count(e->policy, r->traits & REQUEST_CANARY, r->error != 0,
+			    request_is_messages(r) ? r->moved << ROUTE_MESSAGE_SHIFT : r->moved,
 			    r->accepted_ns, e->now_ns - r->accepted_ns);
 	event_publish(e, r);
+	accept_release(e, r);
 	request_put(&e->pool, r);
 }
 
@@ -115,6 +118,17 @@ void engine_fail(struct taio *e, struct request *r, int error, enum taio_step_ty
 	r->failed_device = device;
 	if (r->outstanding)
 		engine_cancel_steps(e, r);
+}
+
+void engine_end_idle(struct taio *e, struct request *r)
+{
+	r->traits |= REQUEST_ENDED;
+	if (r->state == REQUEST_WAIT_FD) {
+		lane_unwait(e, r);
+		engine_make_ready(e, r);
+	} else {
+		engine_cancel_steps(e, r);
+	}
 }
 
 /* A step that changes the record of the files may be a thread's just now. */
@@ -312,9 +326,10 @@ void engine_policy_changed(struct taio *e)
 {
 	pick_rebind(e->picker);
 	memset(e->pointer_left, 0, sizeof(e->pointer_left));
+	memset(e->whole_left, 0, sizeof(e->whole_left));
 }
 
-static void engine_tick(struct taio *e)
+void engine_tick(struct taio *e)
 {
 	uint64_t since = e->now_ns - e->tick_ns;
 

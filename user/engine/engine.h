@@ -6,8 +6,11 @@
  *   plan        (user/plan) what steps a request consists of
  *   control.c   control steps: open, connect, sync, publish, ...
  *   mirror.c    sources with several equal copies
+ *   whole.c     small files that are copied within the call
  *   transfer.c  segments of the transfer step
+ *   messages.c  batches of datagrams: what the transfer does not know about them
  *   route.c     contexts, candidates, starting a step on the device that was picked
+ *   trace.c     the story of a request, if it is asked for
  *   gather.c    steps wait for the policy's pick hook, which is asked for many at a time
  *   spread.c    steps for a second core
  *   hedge.c     second copies of steps that are late
@@ -27,6 +30,7 @@
 #include "taio.h"
 #include "taio_driver.h"
 #include "engine/hedge.h"
+#include "engine/lane_rate.h"
 #include "engine/mirror.h"
 #include "engine/workers.h"
 #include "pick/pick.h"
@@ -53,6 +57,7 @@ struct lane {
 	uint8_t poll_first;        /* blocking by nature (terminal): wait before each call */
 	uint8_t always;            /* cannot be polled: always ready */
 	uint32_t users;
+	struct lane_rate rate[2]; /* of each side; kept while nobody uses it */
 };
 
 /* Devices that run control steps without being picked. */
@@ -67,6 +72,7 @@ enum engine_control {
 
 struct engine_device_count {
 	uint64_t steps, bytes, errors;
+	struct taio_message_counters messages;
 	uint64_t runs; /* inline: each so manieth is measured in processor time */
 };
 
@@ -112,6 +118,7 @@ struct taio {
 	struct taio_device device[ENGINE_DEVICES];
 	struct taio_device *device_at[ENGINE_DEVICES];
 	struct engine_device_count count[ENGINE_DEVICES];
+	struct taio_message_counters messages; /* that no device had */
 	uint32_t device_count;
 	struct fault_plan *faults;        /* $TAIO_FAULT; NULL: none */
 	uint8_t control[ENGINE_CONTROLS]; /* numbers of devices */
@@ -119,6 +126,7 @@ struct taio {
 	uint8_t twin[ENGINE_DEVICES]; /* the same driver on a worker; PICK_NONE: has none */
 	uint64_t async;               /* asynchronous devices ... */
 	uint64_t open_async;          /* ... that are open */
+	uint64_t not_inline;          /* those, and workers */
 	uint64_t pin, forbid;
 	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
 	uint64_t file_calls;    /* devices whose calls a whole file consists of */
@@ -139,7 +147,13 @@ struct taio {
 	uint64_t calibrated_steps; /* steps of all devices when a calibration ended; 0: none did */
 	struct taio_policy *policy;
 
-	struct request pointer_request; /* for pointer copies within the call */
+	struct {
+		struct request request;
+		struct taio_step step;
+		struct taio_file file;
+	} whole; /* the small file that is being copied within the call, see whole.c */
+	uint8_t whole_device[2], whole_left[2]; /* to a file, to a stream: who has the next ones */
+	struct request pointer_request;         /* for pointer copies within the call */
 	struct taio_step pointer_step;
 	struct mem_route memory; /* destinations of late copies */
 	uint8_t pointer_device[TAIO_CLASSES], pointer_left[TAIO_CLASSES];
@@ -158,12 +172,14 @@ struct taio {
 void engine_make_ready(struct taio *e, struct request *r);
 void engine_fail(struct taio *e, struct request *r, int error, enum taio_step_type step,
 		 uint8_t device);
+void engine_tick(struct taio *e); /* prices are made, if it is time */
 void engine_turn(struct taio *e); /* everything that can be done without waiting */
 void engine_step_done(struct taio *e, struct taio_step *step);
 void engine_step_picked(struct taio *e, struct taio_step *step); /* its decision is there */
 void engine_wake_room(struct taio *e);                           /* a device has room again */
 void engine_cancel(struct taio *e, struct request *r, int error);
-void engine_policy_changed(struct taio *e); /* its maps may be others now */
+void engine_end_idle(struct taio *e, struct request *r); /* nothing came for long: it ends well */
+void engine_policy_changed(struct taio *e);              /* its maps may be others now */
 void engine_log(struct taio *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static inline struct request *engine_request(struct taio *e, uint32_t index)
 {
@@ -184,6 +200,13 @@ static inline bool engine_turn_is_long(const struct taio *e)
 int accept_request(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
 		   const struct taio_options *options, uint64_t cookie);
 void accept_release(struct taio *e, struct request *r); /* gives back its strings and records */
+#define ACCEPT_LATER 1                                  /* nothing was done: the ordinary way */
+/* For whole.c. A request without a plan: options and destination. Return: 0, ACCEPT_LATER, errors. */
+int accept_whole(struct taio *e, struct request *r, const struct taio_endpoint *from,
+		 const struct taio_endpoint *to, const struct taio_options *options);
+/* What was begun there (e->whole) and is not over becomes a request. */
+int accept_opened(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
+		  const struct taio_options *options);
 
 /* control.c, transfer.c: run the head of the FIFO. Return: what the request does next. */
 enum engine_next {
@@ -195,11 +218,35 @@ enum engine_next {
 enum engine_next control_start(struct taio *e, struct request *r, enum taio_step_type type);
 enum engine_next control_done(struct taio *e, struct request *r, struct taio_step *step);
 void control_abort(struct taio *e, struct request *r);
+/* The head of the FIFO has run already, as @step. */
+enum engine_next control_opened(struct taio *e, struct request *r, struct taio_step *step);
 enum engine_next transfer_advance(struct taio *e, struct request *r);
 enum engine_next transfer_picked(struct taio *e, struct request *r, struct taio_step *step);
 enum engine_next transfer_done(struct taio *e, struct request *r, struct taio_step *step);
 void transfer_start_position(struct taio *e, struct request *r);
 void transfer_end_position(struct request *r); /* descriptors stand behind what was moved */
+
+/* messages.c */
+/* An end that is an array of messages, then both ends. Return: NULL; why not, with *ret_error. */
+const char *messages_accept(struct request *r, const struct taio_endpoint *ep, unsigned int side,
+			    int *ret_error);
+const char *messages_accept_pair(struct request *r, int *ret_error);
+struct taio_message *messages_of(const struct taio_step *step);
+/* A device has answered. */
+void messages_took(struct taio *e, struct request *r, struct taio_step *step);
+void messages_took_bytes(struct taio *e, struct request *r, const struct taio_step *step);
+void messages_add(struct taio_message_counters *to, const struct taio_message_counters *add);
+/* Of @count messages those that the next step may have; 0: the rate says later, a timer is set. */
+uint64_t messages_room(struct taio *e, struct request *r, uint64_t count);
+bool messages_are_enough(const struct request *r); /* a batch that is received may end */
+void messages_watch_idle(struct taio *e, struct request *r);
+bool messages_idle_is_over(const struct taio *e, const struct request *r);
+void messages_pause(struct taio *e, struct request *r);
+/* The first message of a step is for another device than the one that had it. */
+void messages_detour(struct request *r, struct taio_step *step);
+void messages_give_up(struct taio *e, struct request *r, struct taio_step *step);
+int messages_outcome(const struct request *r);           /* 0 or negative errno */
+void messages_finish(struct taio *e, struct request *r); /* counts those whose turn did not come */
 
 /* route.c */
 struct taio_step *route_step_get(struct taio *e, struct request *r);
@@ -215,9 +262,26 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 				  uint8_t device);
 /* A device has answered: looks at the clock, counts, tells the picker. */
 void route_finish(struct taio *e, struct request *r, struct taio_step *step);
-void route_trace(struct taio *e, struct request *r, const struct taio_step *step,
-		 enum taio_step_type type);
 bool route_worth_retry(int error);
+/* Runs a step at once on the cheapest device that needs nobody else's thread. Return: false: there is
+ * none. */
+bool route_run_now(struct taio *e, struct request *r, struct taio_step *step);
+bool route_is_passing(int error);
+/* Has a device failed it already? */
+static inline bool route_is_retry(const struct request *r, const struct taio_step *step)
+{
+	return r->attempts || step->attempts;
+}
+/* By what a step is priced: its bytes; of messages, of which each costs about the same, so many. */
+#define ROUTE_MESSAGE_SHIFT 10
+static inline bool route_is_messages(const struct taio_step *step)
+{
+	return step->from.kind == TAIO_KIND_MESSAGES || step->to.kind == TAIO_KIND_MESSAGES;
+}
+static inline uint64_t route_size(const struct taio_step *step)
+{
+	return route_is_messages(step) ? step->len << ROUTE_MESSAGE_SHIFT : step->len;
+}
 /* What the picker is asked about a step. */
 struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step);
 /* The first step of a device: does it open, and is the step still one for it? */
@@ -226,6 +290,14 @@ bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step);
 const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
 					       uint8_t number);
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind);
+
+/* trace.c */
+/* A step is about to start on @device; the query is the one that was decided. Only with r->trace. */
+void trace_decision(const struct taio *e, const struct request *r, const struct taio_step *step,
+		    const struct pick_query *query, uint8_t device);
+/* It is over, one way or the other. */
+void trace_step(const struct taio *e, const struct request *r, const struct taio_step *step,
+		enum taio_step_type type);
 
 /* gather.c */
 bool gather_step(struct taio *e, struct request *r, struct taio_step *step);
@@ -267,6 +339,7 @@ int lane_attach(struct taio *e, struct request *r, int fd, unsigned int side);
 void lane_detach(struct taio *e, int fd);
 void lane_unwait(struct taio *e, struct request *r);
 void lane_ready(struct taio *e, int fd, uint32_t epoll_events);
+struct lane_rate *lane_rate(struct taio *e, const struct request *r, unsigned int side);
 bool lane_must_poll(struct taio *e, const struct request *r, int *ret_fd, unsigned int *ret_side);
 
 /* timer.c */
@@ -292,6 +365,13 @@ void event_publish(struct taio *e, struct request *r);
 unsigned int event_take(struct taio *e, struct taio_event *events, unsigned int max);
 void event_push_inline(struct taio *e, uint64_t cookie, uint64_t bytes, uint64_t ns, uint8_t device,
 		       uint8_t flags);
+
+/* whole.c: a small file within the call that asks for it */
+bool whole_may(const struct taio *e, const struct taio_endpoint *from,
+	       const struct taio_endpoint *to, const struct taio_options *o);
+/* Return: 0: accepted; ACCEPT_LATER; or errors of taio_copy(). */
+int whole_now(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,
+	      const struct taio_options *options, uint64_t cookie);
 
 /* pointer.c */
 int pointer_now(struct taio *e, const struct taio_endpoint *from, const struct taio_endpoint *to,

@@ -8,9 +8,12 @@
 
 static struct taio_event *event_slot(struct taio *e)
 {
-	uint32_t at = e->event_head + e->event_count;
+	uint32_t at;
 
 	assert(e->event_count < e->event_capacity);
+	if (e->event_count == 0)
+		e->event_head = 0; /* the place that is in the cache */
+	at = e->event_head + e->event_count;
 	if (at >= e->event_capacity)
 		at -= e->event_capacity;
 	e->event_count++;
@@ -23,8 +26,8 @@ void event_publish(struct taio *e, struct request *r)
 
 	assert(r->state != REQUEST_DONE);
 	event->cookie = r->cookie;
-	event->result = r->error ? r->error : (int64_t)r->moved;
-	event->bytes = r->moved;
+	event->bytes = request_is_messages(r) ? r->dgram->bytes : r->moved;
+	event->result = r->error ? r->error : (int64_t)event->bytes;
 	event->ns = e->now_ns - r->accepted_ns;
 	event->devices = r->devices;
 	event->step = r->error ? r->failed_step : 0;
@@ -32,7 +35,7 @@ void event_publish(struct taio *e, struct request *r)
 								  : r->main_device;
 	event->retries = r->retries;
 	event->flags = r->event_flags;
-	event->reserved = 0;
+	event->messages = request_is_messages(r) ? (uint32_t)r->dgram->good : 0;
 	request_set_state(r, REQUEST_DONE);
 }
 
@@ -50,7 +53,7 @@ void event_push_inline(struct taio *e, uint64_t cookie, uint64_t bytes, uint64_t
 	event->device = device;
 	event->retries = 0;
 	event->flags = flags;
-	event->reserved = 0;
+	event->messages = 0;
 }
 
 unsigned int event_take(struct taio *e, struct taio_event *events, unsigned int max)

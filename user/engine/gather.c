@@ -15,7 +15,7 @@ bool gather_step(struct taio *e, struct request *r, struct taio_step *step)
 	struct pick_query query;
 	int at;
 
-	if (!pick_gathers(e->picker) || step->picked || r->attempts ||
+	if (!pick_gathers(e->picker) || step->picked || route_is_retry(r, step) ||
 	    r->traits & REQUEST_CANARY) /* another policy's */
 		return false;
 	/* What a flush starts may ask again, but not for ever. */

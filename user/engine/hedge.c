@@ -136,6 +136,7 @@ static struct taio_step *hedge_copy(struct taio *e, struct request *r, const str
 	twin->to = step->to;
 	twin->len = step->len;
 	twin->position = step->position;
+	twin->excluded = step->excluded;
 	twin->flags = step->flags & ~(uint32_t)TAIO_SF_CANCELLED;
 	return twin;
 }
@@ -292,7 +293,7 @@ struct taio_step *hedge_done(struct taio *e, struct request *r, struct taio_step
 	/* The trace tells how long each of them took; the loser moved nothing that counts. */
 	loser->start_ns = e->now_ns - pair->took_ns[!which];
 	loser->result = 0;
-	route_trace(e, r, loser, TAIO_STEP_TRANSFER);
+	trace_step(e, r, loser, TAIO_STEP_TRANSFER);
 	route_step_put(e, loser);
 	winner->start_ns = e->now_ns - pair->took_ns[which];
 	winner->hedge = HEDGE_NONE;

@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -59,6 +60,8 @@ static void lane_open(struct lane *lane, int fd, const struct taio_end *end)
 
 	if (end->kind == TAIO_KIND_FILE)
 		lane->always = 1;
+	if (end->flags & TAIO_END_OWNED) /* nothing is owed of a socket by that number before */
+		memset(lane->rate, 0, sizeof(lane->rate));
 	if (end->kind != TAIO_KIND_PIPE)
 		return;
 	/* A terminal is shared with the shell: leave its flags, ask before each call. */
@@ -163,7 +166,12 @@ static void lane_drop(struct taio *e, struct lane *lane, int fd)
 		if (flags >= 0)
 			(void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 	}
-	*lane = (struct lane){ 0 };
+	*lane = (struct lane){ .rate = { lane->rate[0], lane->rate[1] } };
+}
+
+struct lane_rate *lane_rate(struct taio *e, const struct request *r, unsigned int side)
+{
+	return &e->lanes[lane_fd(r, side)].rate[side];
 }
 
 void lane_leave_side(struct taio *e, struct request *r, unsigned int side)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "request/operation.h"
+#include "util/clear.h"
 #include "util/clock.h"
 
 #define ROUTE_UNFIT_NS (1000ULL * 1000 * 1000) /* then it may show again that it works */
@@ -30,7 +31,7 @@ struct taio_step *route_step_get(struct taio *e, struct request *r)
 
 	if (step) {
 		e->free_steps = step->next;
-		memset(step, 0, sizeof(*step));
+		clear(step, sizeof(*step));
 	} else if (e->steps_used < ENGINE_STEPS_MAX) {
 		step = &e->steps[e->steps_used++];
 	} else {
@@ -55,12 +56,21 @@ void route_step_put(struct taio *e, struct taio_step *step)
 
 /* ---- contexts ---- */
 
+/* Datagrams that do not fit into a usual frame are another matter: fragments. */
+#define ROUTE_FRAME 1472
+
+static bool route_is_large(const struct taio_step *step)
+{
+	return step->from.kind == TAIO_KIND_MESSAGES && step->to.unit > ROUTE_FRAME;
+}
+
 static uint64_t route_key(const struct taio_step *step)
 {
+	uint64_t large = route_is_large(step);
 	uint64_t flags = (step->from.flags | step->to.flags) &
 			 (TAIO_END_COLD | TAIO_END_LOCAL | TAIO_END_MIRROR);
 
-	return 1ULL << 40 | (uint64_t)step->op | (uint64_t)step->from.kind << 8 |
+	return 1ULL << 40 | large << 39 | (uint64_t)step->op | (uint64_t)step->from.kind << 8 |
 	       (uint64_t)step->to.kind << 12 | (uint64_t)step->from.fs << 16 |
 	       (uint64_t)step->to.fs << 20 | flags << 24;
 }
@@ -74,11 +84,11 @@ static void route_name(const struct taio_step *step, char *name, size_t size)
 			 step->to.kind == TAIO_KIND_STREAM ? ">stream" : "",
 			 operation_fs_name(step->to.fs));
 	else
-		snprintf(name, size, "copy %s>%s %s%s%s%s",
+		snprintf(name, size, "copy %s>%s %s%s%s%s%s",
 			 mirror_is(&step->from) ? "mirror" : operation_kind_name(step->from.kind),
 			 operation_kind_name(step->to.kind), operation_fs_name(step->from.fs),
 			 step->from.fs && step->to.fs ? ">" : "", operation_fs_name(step->to.fs),
-			 cold ? " cold" : "");
+			 cold ? " cold" : "", route_is_large(step) ? "large" : "");
 }
 
 static void route_caps(const struct taio_device *device, const struct taio_capability *cap,
@@ -191,7 +201,8 @@ static bool route_stops(struct taio *e, const struct pick_context *context, unsi
 		return true;
 	if (c->slot == PICK_NONE)
 		return false;
-	price = e->picker->maps->price[context->index * TAIO_CLASSES + taio_class_of(step->len)]
+	price = e->picker->maps
+			->price[context->index * TAIO_CLASSES + taio_class_of(route_size(step))]
 			.cost[TAIO_GOAL_LATENCY][c->slot][0];
 	return price > ROUTE_QUICK_NS;
 }
@@ -200,7 +211,7 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 			   const struct pick_context *context, struct taio_step *step)
 {
 	const struct taio_capability **caps = e->route_cap[context - e->picker->context];
-	uint64_t skip = e->forbid | r->forbidden | r->excluded;
+	uint64_t skip = e->forbid | r->forbidden | r->excluded | step->excluded;
 	uint64_t stops = 0, alone = 0, open = 0;
 	bool may_block = route_may_block(e);
 
@@ -244,8 +255,13 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 		e->count[step->device].errors++;
 	else
 		e->count[step->device].steps++;
+	step->payload = step->result > 0 ? (uint64_t)step->result : 0;
+	if (route_is_messages(step))
+		messages_took(e, r, step);
+	else if (step->packets || step->reports)
+		messages_took_bytes(e, r, step);
 	if (step->result > 0 && step->op == TAIO_OP_COPY) {
-		e->count[step->device].bytes += (uint64_t)step->result;
+		e->count[step->device].bytes += step->payload;
 		r->devices |= 1ULL << step->device;
 		r->main_device = step->device;
 	}
@@ -304,6 +320,8 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->wait_fd = -1;
 	step->failed_side = 0;
 	step->cpu_ns = 0;
+	step->packets = step->reports = 0;
+	step->flags &= ~(uint32_t)TAIO_SF_WAITED;
 	route_prepare(e, r, step, device);
 	step->start_ns = e->now_ns = clock_ns();
 	if (!device->worker && !device_is_async(device)) {
@@ -342,9 +360,6 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	return ROUTE_QUEUED;
 }
 
-static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
-		       const struct pick_choice *choice, enum taio_step_type type);
-
 bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
 {
 	struct taio_device *device = &e->device[number];
@@ -370,7 +385,7 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 {
 	struct pick_context *context = route_context(e, step);
 	struct pick_query query = { .context = context,
-				    .bytes = step->len,
+				    .bytes = route_size(step),
 				    .now_ns = e->now_ns,
 				    .goal = r->goal,
 				    .picked = step->picked,
@@ -379,16 +394,17 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 				    .deadline_ns = r->deadline_ns,
 				    .closed = e->async & ~e->open_async,
 				    .bounded = route_is_bounded(step),
-				    .may_probe = !r->attempts };
+				    .may_probe = !route_is_retry(r, step) };
 
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
 	/* The policy's pick hook is asked about bytes, once, and not after it failed. */
-	if (step->op != TAIO_OP_COPY || r->attempts)
+	if (step->op != TAIO_OP_COPY || route_is_retry(r, step))
 		query.picked = PICK_BY_PRICE;
 	else if (r->length != TAIO_TO_END && r->length > step->position + step->len)
-		query.rest = r->length - step->position - step->len;
+		query.rest = (r->length - step->position - step->len)
+			     << (route_is_messages(step) ? ROUTE_MESSAGE_SHIFT : 0);
 	if (r->traits & REQUEST_CANARY)
 		query.trial = policy_canary_maps(e->policy);
 	if (r->deadline_ns)
@@ -427,7 +443,7 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 			route_judge(e, &query, &choice);
 		if (choice.why != TAIO_WHY_PROBE && choice.why != TAIO_WHY_POLICY)
 			spread_choice(e, &query, &choice);
-		step->why = r->attempts ? TAIO_WHY_RETRY : choice.why;
+		step->why = route_is_retry(r, step) ? TAIO_WHY_RETRY : choice.why;
 		if (choice.why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX &&
 		    step->op == TAIO_OP_COPY)
 			step->why = TAIO_WHY_PIN;
@@ -440,14 +456,30 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 			continue;
 		}
 		if (r->trace)
-			route_tell(e, r, &query, &choice,
-				   (enum taio_step_type)request_fifo_head(r));
+			trace_decision(e, r, step, &query, choice.device);
 		started = route_start_on(e, r, step, choice.device);
 		if (started == ROUTE_DONE || started == ROUTE_QUEUED)
 			return started;
 		full |= started == ROUTE_FULL;
 		query.skip |= 1ULL << choice.device;
 	}
+}
+
+bool route_run_now(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct pick_query query = route_query(e, r, step);
+	struct pick_choice choice;
+
+	query.may_probe = false;
+	query.skip |= e->not_inline;
+	if (pick_choose(e->picker, &query, &choice))
+		return false;
+	step->why = choice.why;
+	step->cell = choice.cell;
+	step->slot = choice.slot;
+	step->bucket = choice.bucket;
+	step->predicted_ns = choice.predicted_ns;
+	return route_start_on(e, r, step, choice.device) == ROUTE_DONE;
 }
 
 /* ---- accounting ---- */
@@ -470,6 +502,13 @@ bool route_worth_retry(int error)
 	default:
 		return false;
 	}
+}
+
+/* Of those: it may be gone with the next step, and the breaker counts it. The others tell what the
+ * device cannot do here. */
+bool route_is_passing(int error)
+{
+	return error == -EIO || error == -ENOBUFS;
 }
 
 static void route_unfit(struct taio *e, struct taio_step *step)
@@ -515,18 +554,22 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 				      .submit_ns = step->start_ns,
 				      .now_ns = e->now_ns,
 				      .cpu_ns = step->cpu_ns };
-	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM;
+	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM ||
+		       route_is_messages(step);
 
 	result.occupied = !device->worker && !device_is_async(device);
 	result.bounded = step->bounded;
 	step->bounded = 0;
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
+	if (route_is_messages(step))
+		result.bytes <<= ROUTE_MESSAGE_SHIFT;
 	if (step->op == TAIO_OP_COPY) {
 		result.learn = step->result > 0 && (uint64_t)step->result == step->len;
 		if (!result.learn && streams && step->result > 0 && result.occupied &&
 		    step->slot != PICK_NONE) {
-			/* A stream takes what it has room for: that much is a whole operation. */
-			uint32_t class = taio_class_of((uint64_t)step->result);
+			/* A stream takes what it has room for, and gives what it has: that much is a
+			 * whole operation. */
+			uint32_t class = taio_class_of(result.bytes);
 
 			choice.cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
 			choice.predicted_ns = (uint32_t)(e->now_ns - step->start_ns);
@@ -544,100 +587,18 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 			       step->failed_side != 2;
 	} else if (step->result < 0 && step->result != -EAGAIN && step->result != -ECANCELED &&
 		   step->slot != PICK_NONE && step->op != TAIO_OP_FILE &&
+		   !(route_is_messages(step) &&
+		     step->result == -EXDEV) && /* only that one message */
 		   route_worth_retry((int)step->result)) {
-		if (step->result == -EIO || step->result == -ENOBUFS)
+		if (route_is_passing((int)step->result))
 			result.error = true;
 		else
 			route_unfit(e, step);
 	}
-	if (step->flags & TAIO_SF_CANCELLED || r->error)
+	if (step->flags & (TAIO_SF_CANCELLED | TAIO_SF_WAITED) || r->error)
 		result.learn = false;
 	if (pick_completed(e->picker, &result))
 		e->urgent = true;
-}
-
-/* ---- the story of a request ---- */
-
-static struct taio_trace_step *route_row(struct taio_trace *trace, uint8_t type, uint8_t device,
-					 uint8_t why)
-{
-	struct taio_trace_step *row;
-
-	for (uint32_t i = trace->used; i-- > 0;) {
-		row = &trace->step[i];
-		if (row->step == type && row->device == device && row->why == why)
-			return row;
-	}
-	if (trace->used >= trace->capacity) {
-		trace->lost++;
-		return NULL;
-	}
-	row = &trace->step[trace->used++];
-	memset(row, 0, sizeof(*row));
-	row->step = type;
-	row->device = device;
-	row->why = why;
-	return row;
-}
-
-static enum taio_why route_why_skipped(const struct taio *e, const struct request *r, uint64_t bit)
-{
-	if (e->forbid & bit)
-		return TAIO_WHY_FORBIDDEN;
-	if (!(r->allowed & bit))
-		return TAIO_WHY_PIN;
-	if (r->forbidden & bit)
-		return TAIO_WHY_FORBIDDEN;
-	if (r->excluded & bit)
-		return TAIO_WHY_RETRY;
-	if (e->route_alone & bit)
-		return TAIO_WHY_DETOUR;
-	return e->route_stops & bit ? TAIO_WHY_BLOCKING : TAIO_WHY_UNFIT;
-}
-
-static void route_tell(struct taio *e, struct request *r, const struct pick_query *query,
-		       const struct pick_choice *choice, enum taio_step_type type)
-{
-	uint8_t why = r->attempts ? (uint8_t)TAIO_WHY_RETRY : choice->why;
-	struct pick_reason reasons[12];
-	struct taio_trace_step *row;
-	unsigned int n;
-
-	if (why != TAIO_WHY_PROBE && r->allowed != UINT64_MAX && type == TAIO_STEP_TRANSFER)
-		why = TAIO_WHY_PIN;
-	row = route_row(r->trace, (uint8_t)type, choice->device, why);
-	if (!row)
-		return;
-	n = pick_explain(e->picker, query, reasons, 12);
-	row->candidates = (uint8_t)n;
-	for (unsigned int i = 0; i < n; i++) {
-		uint64_t bit = 1ULL << reasons[i].device;
-		uint64_t q8 = (uint64_t)reasons[i].cost_ns * 256 / 1000;
-
-		row->candidate[i].device = reasons[i].device;
-		row->candidate[i].why_not = reasons[i].why_not;
-		if (reasons[i].why_not == TAIO_WHY_FORBIDDEN)
-			row->candidate[i].why_not = (uint8_t)route_why_skipped(e, r, bit);
-		row->candidate[i].in_flight = reasons[i].in_flight;
-		row->candidate[i].predicted_us_q8 = q8 > UINT32_MAX ? UINT32_MAX : (uint32_t)q8;
-	}
-}
-
-void route_trace(struct taio *e, struct request *r, const struct taio_step *step,
-		 enum taio_step_type type)
-{
-	struct taio_trace_step *row;
-
-	if (!r->trace)
-		return;
-	row = route_row(r->trace, (uint8_t)type, step->device, step->why);
-	if (!row)
-		return;
-	row->count++;
-	row->ns += e->now_ns - step->start_ns;
-	row->predicted_ns += step->predicted_ns;
-	if (step->result > 0)
-		row->bytes += (uint64_t)step->result;
 }
 
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind)

@@ -95,6 +95,11 @@ void timer_run(struct taio *e)
 		} else if (r->state == REQUEST_WAIT_TIME) {
 			timer_set(e, r, UINT64_MAX);
 			engine_make_ready(e, r);
+		} else if (messages_idle_is_over(e, r)) {
+			timer_set(e, r, UINT64_MAX);
+			engine_end_idle(e, r);
+		} else {
+			timer_set(e, r, UINT64_MAX); /* the timeout stays */
 		}
 	}
 }

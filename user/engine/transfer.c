@@ -103,6 +103,8 @@ static uint64_t transfer_end_at(const struct taio_end *base, struct request_vect
 		return transfer_piece(vector, at, &ret_end->ptr);
 	if (base->kind == TAIO_KIND_MEM)
 		ret_end->ptr = (char *)base->ptr + at;
+	else if (base->kind == TAIO_KIND_MESSAGES)
+		ret_end->ptr = (struct taio_message *)base->ptr + at;
 	else if (base->kind == TAIO_KIND_FILE)
 		ret_end->offset = base->offset + at;
 	return UINT64_MAX;
@@ -147,7 +149,7 @@ static void transfer_look(struct taio *e, struct taio_step *step)
 static void transfer_credit(struct request *r, uint64_t bytes)
 {
 	r->moved += bytes;
-	if (r->progress)
+	if (r->progress && !request_is_messages(r)) /* messages.c knows the bytes */
 		__atomic_fetch_add(r->progress, bytes, __ATOMIC_RELAXED);
 }
 
@@ -211,7 +213,9 @@ static bool transfer_fill(struct taio *e, struct request *r, struct taio_step *s
 		if (room < len)
 			len = room;
 	}
-	if (r->limit_rate) {
+	if (request_is_messages(r))
+		len = messages_room(e, r, len);
+	else if (r->limit_rate) {
 		room = transfer_rate(e, r, len);
 		if (room < len)
 			len = room;
@@ -247,6 +251,10 @@ static void transfer_shift(struct taio_step *step, uint64_t bytes)
 {
 	step->len -= bytes;
 	step->position += bytes;
+	if (step->from.kind == TAIO_KIND_MESSAGES)
+		step->from.ptr = (struct taio_message *)step->from.ptr + bytes;
+	else if (step->to.kind == TAIO_KIND_MESSAGES)
+		step->to.ptr = (struct taio_message *)step->to.ptr + bytes;
 	if (step->from.kind == TAIO_KIND_MEM)
 		step->from.ptr = (char *)step->from.ptr + bytes;
 	else if (step->from.kind == TAIO_KIND_FILE)
@@ -277,6 +285,15 @@ static enum engine_next transfer_wait(struct taio *e, struct request *r, struct 
 	route_step_put(e, step);
 	if (r->traits & REQUEST_CANCELLED)
 		return ENGINE_PARKED;
+	if (request_is_messages(r) && messages_are_enough(r)) {
+		r->traits |= REQUEST_ENDED;
+		return ENGINE_NEXT;
+	}
+	if (fd < 0) { /* full, and the kernel has no event for it */
+		messages_pause(e, r);
+		return ENGINE_PARKED;
+	}
+	messages_watch_idle(e, r);
 	rc = lane_wait(e, r, fd, side);
 	if (rc) {
 		engine_fail(e, r, rc, TAIO_STEP_TRANSFER, PICK_NONE);
@@ -288,7 +305,7 @@ static enum engine_next transfer_wait(struct taio *e, struct request *r, struct 
 /* What one answer of a device means for its segment. */
 static enum engine_next transfer_result(struct taio *e, struct request *r, struct taio_step *step)
 {
-	route_trace(e, r, step, TAIO_STEP_TRANSFER);
+	trace_step(e, r, step, TAIO_STEP_TRANSFER);
 	if (mirror_is(&step->from))
 		mirror_heard(e, step);
 	if (step->result > 0) {
@@ -296,8 +313,13 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 
 		assert(bytes <= step->len);
 		transfer_credit(r, bytes);
-		if (bytes < step->len && !r->error && !(r->traits & REQUEST_CANCELLED)) {
+		if (bytes < step->len && request_is_messages(r) && messages_are_enough(r))
+			r->traits |= REQUEST_ENDED;
+		if (bytes < step->len && !r->error &&
+		    !(r->traits & (REQUEST_CANCELLED | REQUEST_ENDED))) {
 			transfer_shift(step, bytes);
+			step->attempts = 0;
+			step->excluded = 0;
 			return ENGINE_AGAIN;
 		}
 		if (bytes < step->len && transfer_in_order(r))
@@ -321,28 +343,33 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 		route_step_put(e, step);
 		return r->error ? ENGINE_FAILED : ENGINE_NEXT;
 	}
-	if (step->result == -EAGAIN && step->wait_fd >= 0)
+	if (request_is_messages(r) && r->traits & REQUEST_ENDED) { /* called back: idle */
+		r->issued = step->position;
+		route_step_put(e, step);
+		return ENGINE_NEXT;
+	}
+	if (step->result == -EAGAIN && (step->wait_fd >= 0 || request_is_messages(r)))
 		return transfer_wait(e, r, step);
+	if (step->result == -EXDEV && request_is_messages(r)) {
+		messages_detour(r, step);
+		return ENGINE_AGAIN;
+	}
 	if (step->result == -EAGAIN || step->result == -EINTR)
 		return ENGINE_AGAIN;
-	if (mirror_is(&step->from) && mirror_retry(e, r, step)) {
-		if (r->retries < 255)
-			r->retries++;
-		step->first_error = (int)step->result;
-		return ENGINE_AGAIN;
-	}
-	if (mirror_is(&step->from))
+	if (mirror_is(&step->from)) {
+		if (!mirror_retry(e, r, step))
+			return transfer_stop(e, r, step);
+	} else if (!route_worth_retry((int)step->result) || ++step->attempts >= TRANSFER_ATTEMPTS) {
 		return transfer_stop(e, r, step);
-	if (route_worth_retry((int)step->result) && ++r->attempts < TRANSFER_ATTEMPTS) {
-		int error = (int)step->result;
-
+	} else if (route_is_passing((int)step->result)) {
+		step->excluded |= 1ULL << step->device;
+	} else {
 		r->excluded |= 1ULL << step->device;
-		if (r->retries < 255)
-			r->retries++;
-		step->first_error = error;
-		return ENGINE_AGAIN;
 	}
-	return transfer_stop(e, r, step);
+	if (r->retries < 255)
+		r->retries++;
+	step->first_error = (int)step->result;
+	return ENGINE_AGAIN;
 }
 
 /* No device has room: the segment is given back and asked for again when one has. */
@@ -395,12 +422,17 @@ static enum engine_next transfer_issue(struct taio *e, struct request *r, struct
 				return next;
 			continue;
 		case ROUTE_QUEUED:
+			messages_watch_idle(e, r);
 			return ENGINE_PARKED;
 		case ROUTE_FULL:
 			return transfer_park(e, r, step);
 		case ROUTE_NONE:
 			if (transfer_is_empty(r, step)) {
 				step->result = 0;
+				return transfer_result(e, r, step);
+			}
+			if (request_is_messages(r) && first_error == -EXDEV) {
+				messages_give_up(e, r, step);
 				return transfer_result(e, r, step);
 			}
 			break;
@@ -437,6 +469,10 @@ static enum engine_next transfer_finish(struct taio *e, struct request *r)
 {
 	uint64_t reached = r->length == TAIO_TO_END ? r->issued : r->length;
 
+	if (request_is_messages(r) && messages_outcome(r)) {
+		engine_fail(e, r, messages_outcome(r), TAIO_STEP_WRITE, r->dgram->first_device);
+		return ENGINE_FAILED;
+	}
 	transfer_end_position(r);
 	if (r->file && (r->file->state & TAIO_FILE_TEMP) &&
 	    ((r->traits & REQUEST_SPARSE) || (r->event_flags & TAIO_EVENT_SHRANK))) {
@@ -514,7 +550,7 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 		}
 		if (!transfer_fill(e, r, step)) {
 			route_step_put(e, step);
-			if (r->limit_rate && !transfer_is_over(r)) {
+			if ((r->limit_rate || request_is_messages(r)) && !transfer_is_over(r)) {
 				request_set_state(r, REQUEST_WAIT_TIME);
 				return ENGINE_PARKED;
 			}

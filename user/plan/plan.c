@@ -59,12 +59,20 @@ static bool plan_is_memory(const struct taio_endpoint *ep)
 	return ep->type == TAIO_EP_MEMORY || ep->type == TAIO_EP_VECTOR;
 }
 
+static bool plan_may_be_socket(const struct taio_endpoint *ep)
+{
+	return ep->type == TAIO_EP_FD || ep->type == TAIO_EP_ADDRESS;
+}
+
 const char *plan_refuse(const struct taio_endpoint *from, const struct taio_endpoint *to)
 {
 	if (from->type == TAIO_EP_NONE || from->type > TAIO_EP_MIRROR)
 		return "the source has no known type";
 	if (to->type == TAIO_EP_NONE || to->type > TAIO_EP_MIRROR)
 		return "the destination has no known type";
+	if ((from->type == TAIO_EP_MESSAGES && !plan_may_be_socket(to)) ||
+	    (to->type == TAIO_EP_MESSAGES && !plan_may_be_socket(from)))
+		return "messages need a datagram socket at the other end";
 	if (from->type == TAIO_EP_NULL)
 		return "nothing can be read from the null sink";
 	if (to->type == TAIO_EP_ZERO)

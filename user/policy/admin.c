@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "libbpf/bpf_place.h"
 #include "policy/bpf_object.h"
 #include "policy/control.h"
 #include "policy/machine.h"
@@ -140,7 +141,7 @@ int admin_list(void (*each)(void *arg, const struct admin_policy *policy), void 
 		admin_from_twin(&listing->policy, native_at((unsigned int)listing->count));
 		each(arg, &listing->policy);
 	}
-	for (unsigned int i = 0; object_place(i, directory, sizeof(directory)) == 0; i++)
+	for (unsigned int i = 0; bpf_place(i, "schedulers", directory, sizeof(directory)) == 0; i++)
 		if (directory[0])
 			admin_list_place(listing, directory);
 	count = listing->count;

@@ -64,9 +64,6 @@ struct policy_object {
  * command or library, or where it was installed. Return: 0; -ENOENT with a sentence in @why. */
 int object_find(const char *name, char *ret_path, size_t path_size, char *why, size_t why_size);
 
-/* The places where object_find() looks, one by one. Return: 0; -ENOENT: no more. */
-int object_place(unsigned int index, char *ret_directory, size_t size);
-
 /* Where the headers for writing policies are: of policy.bpf.h and of taio_policy.h.
  * Return: 0; -ENOENT: not found, and then names that could be. */
 int object_headers(char *ret_bpf, char *ret_include, size_t size);

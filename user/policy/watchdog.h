@@ -12,12 +12,13 @@
 #include "policy/mirror.h"
 
 /* All the thresholds. */
-#define WATCHDOG_GRACE_TICKS  20           /* an engine that lives for less pays nothing */
-#define WATCHDOG_FEED_NS      4000000      /* how often the shadow learns and prices ... */
-#define WATCHDOG_FEED_SAMPLES 64           /* ... from at most so many completions */
-#define WATCHDOG_WINDOW_NS    250000000ULL /* how long evidence is gathered */
-#define WATCHDOG_STRIKES      4            /* bad windows in a row: out */
-#define WATCHDOG_MIN_JUDGED   16           /* less than this in a window is no evidence */
+#define WATCHDOG_GRACE_TICKS  20            /* an engine that lives for less pays nothing */
+#define WATCHDOG_FEED_NS      4000000       /* how often the shadow learns and prices ... */
+#define WATCHDOG_FEED_SAMPLES 64            /* ... from at most so many completions */
+#define WATCHDOG_WINDOW_NS    250000000ULL  /* how long evidence is gathered at least ... */
+#define WATCHDOG_PATIENCE_NS  5000000000ULL /* ... and at most, where little happens */
+#define WATCHDOG_STRIKES      4             /* bad windows in a row: out */
+#define WATCHDOG_MIN_JUDGED   16 /* less than this is no evidence: the window stays open */
 #define WATCHDOG_MIN_SAMPLES  32
 #define WATCHDOG_REGRET       8  /* times the cost of the built-in policy's choices */
 #define WATCHDOG_REGRET_RANKS 32 /* ... for one that says it only ranks */

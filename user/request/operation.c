@@ -9,7 +9,7 @@ static const struct {
 	const char *name, *suboptions;
 } operations[TAIO_OP_COUNT] = {
 	[TAIO_OP_NONE] = { "none", "" },
-	[TAIO_OP_COPY] = { "copy", "mem,file,stream,dgram,pipe,null,zero" },
+	[TAIO_OP_COPY] = { "copy", "mem,file,stream,dgram,pipe,null,zero,messages" },
 	[TAIO_OP_RESOLVE] = { "resolve", "inet,inet6,unix" },
 	[TAIO_OP_CONNECT] = { "connect", "tcp,udp,unix" },
 	[TAIO_OP_ACCEPT] = { "accept", "tcp,udp,unix" },
@@ -23,9 +23,11 @@ static const struct {
 };
 
 static const char *const kinds[TAIO_KIND_COUNT] = {
-	[TAIO_KIND_NONE] = "none",     [TAIO_KIND_MEM] = "mem",     [TAIO_KIND_FILE] = "file",
-	[TAIO_KIND_STREAM] = "stream", [TAIO_KIND_DGRAM] = "dgram", [TAIO_KIND_PIPE] = "pipe",
-	[TAIO_KIND_NULL] = "null",     [TAIO_KIND_ZERO] = "zero",
+	[TAIO_KIND_NONE] = "none",         [TAIO_KIND_MEM] = "mem",
+	[TAIO_KIND_FILE] = "file",         [TAIO_KIND_STREAM] = "stream",
+	[TAIO_KIND_DGRAM] = "dgram",       [TAIO_KIND_PIPE] = "pipe",
+	[TAIO_KIND_NULL] = "null",         [TAIO_KIND_ZERO] = "zero",
+	[TAIO_KIND_MESSAGES] = "messages",
 };
 
 static const char *const file_systems[TAIO_FS_COUNT] = {
@@ -56,6 +58,14 @@ static const char *const reasons[TAIO_WHY_COUNT] = {
 	[TAIO_WHY_DETOUR] = "detour",
 };
 
+static const char *const drops[TAIO_DROP_COUNT] = {
+	[TAIO_DROP_REFUSED] = "refused",     [TAIO_DROP_UNREACHABLE] = "unreachable",
+	[TAIO_DROP_TOO_LONG] = "too long",   [TAIO_DROP_FORBIDDEN] = "forbidden",
+	[TAIO_DROP_ADDRESS] = "bad address", [TAIO_DROP_FULL] = "queue full",
+	[TAIO_DROP_TRUNCATED] = "truncated", [TAIO_DROP_STRANGER] = "stranger",
+	[TAIO_DROP_CANCELLED] = "cancelled", [TAIO_DROP_OTHER] = "other",
+};
+
 const char *operation_name(unsigned int op)
 {
 	return op < TAIO_OP_COUNT ? operations[op].name : "?";
@@ -79,6 +89,11 @@ const char *operation_fs_name(unsigned int fs)
 const char *taio_step_name(unsigned int step)
 {
 	return step < TAIO_STEP_COUNT ? steps[step] : "?";
+}
+
+const char *taio_drop_name(unsigned int drop)
+{
+	return drop < TAIO_DROP_COUNT ? drops[drop] : "?";
 }
 
 const char *taio_why_name(unsigned int why)

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "util/clear.h"
+
 int request_pool_open(struct request_pool *pool, uint32_t capacity)
 {
 	assert(capacity > 0);
@@ -36,7 +38,7 @@ struct request *request_get(struct request_pool *pool)
 	if (pool->free_list != REQUEST_NONE) {
 		r = &pool->slots[pool->free_list];
 		pool->free_list = r->next;
-		memset(r, 0, sizeof(*r));
+		clear(r, sizeof(*r));
 	} else if (pool->used < pool->capacity) {
 		r = &pool->slots[pool->used++]; /* fresh from mmap: zero */
 	} else {

@@ -35,10 +35,24 @@ struct request_vector {
 	uint64_t before; /* bytes in the pieces before index */
 };
 
+/* What only requests with datagrams need. */
+struct request_dgram {
+	uint64_t bytes;   /* payload of messages that were moved */
+	uint64_t good;    /* messages that were sent or received */
+	uint64_t idle_ns; /* a batch ends when nothing came for that long; 0: never */
+	uint64_t idle_at_ns;
+	uint64_t limit_packets;
+	struct taio_message_counters *counters; /* the caller's */
+	uint32_t least;                         /* received messages that are enough */
+	int32_t first_error;                    /* of a message */
+	uint8_t first_device;                   /* that said so */
+};
+
 struct request {
 	uint64_t cookie;
 	struct taio_end from, to;
-	uint64_t length;   /* bytes to move; TAIO_TO_END until the end is known */
+	uint64_t length;   /* bytes to move; TAIO_TO_END until the end is known; of a batch of
+			    * messages this and the next two count messages */
 	uint64_t issued;   /* bytes handed to devices */
 	uint64_t moved;    /* bytes that reached the destination */
 	uint64_t data_end; /* sparse source: end of the data range at issued */
@@ -49,12 +63,13 @@ struct request {
 	uint64_t limit_rate;
 	uint64_t allowed;   /* devices that may carry its bytes */
 	uint64_t forbidden; /* devices that may not run */
-	uint64_t excluded;  /* devices that failed it */
+	uint64_t excluded;  /* devices that cannot do it, as they said */
 	uint64_t devices;   /* devices that carried bytes */
 	uint64_t *progress;
 	struct taio_trace *trace;
 	struct taio_file *file;
 	struct taio_addr *addr_from, *addr_to;
+	struct request_dgram *dgram; /* NULL: not needed */
 	struct request_vector vector_from, vector_to;
 	struct taio_step *parked; /* segments that found every device full */
 	int32_t wait_fd;          /* REQUEST_WAIT_FD: which */
@@ -74,7 +89,7 @@ struct request {
 	uint8_t event_flags;
 	uint8_t main_device;
 	uint8_t traits;         /* enum request_trait */
-	uint8_t attempts;       /* of the present step, after errors */
+	uint8_t attempts;       /* of the present control step, after errors */
 	uint8_t user_length;    /* the caller said how much: a source that grows is not followed */
 	uint8_t cancelled_late; /* asked for when its file had been published */
 	uint8_t replicas;       /* names of a mirrored source */
@@ -93,6 +108,16 @@ enum request_trait {
 };
 
 _Static_assert(sizeof(struct request) <= 464, "request and event must fit in 512 bytes");
+
+/* Does it move messages, not bytes? */
+static inline bool request_is_messages(const struct request *r)
+{
+	return r->from.kind == TAIO_KIND_MESSAGES || r->to.kind == TAIO_KIND_MESSAGES;
+}
+static inline bool request_receives_messages(const struct request *r)
+{
+	return r->to.kind == TAIO_KIND_MESSAGES;
+}
 
 struct request_pool {
 	struct request *slots;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
  * libbpf_dl.h: libbpf.so.1, opened when an object is to be loaded and not before: a program that
- * never loads one does not need the library and pays nothing for it. Private to user/policy.
+ * never loads one does not need the library and pays nothing for it. For the two rooms that load
+ * objects: policy (policies) and xdp (the program that takes flows).
  */
-#ifndef TAIO_USER_POLICY_LIBBPF_DL_H
-#define TAIO_USER_POLICY_LIBBPF_DL_H
+#ifndef TAIO_LIBBPF_DL_H
+#define TAIO_LIBBPF_DL_H
 
+#include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
@@ -33,8 +35,15 @@
 	X(bpf_program__name)                \
 	X(bpf_program__type)                \
 	X(bpf_program__insn_cnt)            \
+	X(bpf_program__set_autoload)        \
 	X(bpf_program__set_log_buf)         \
 	X(bpf_program__fd)                  \
+	X(bpf_link_create)                  \
+	X(bpf_map_update_elem)              \
+	X(bpf_map_delete_elem)              \
+	X(bpf_xdp_query)                    \
+	X(bpf_prog_get_fd_by_id)            \
+	X(bpf_obj_get_info_by_fd)           \
 	X(btf__find_by_name_kind)           \
 	X(btf__type_by_id)                  \
 	X(btf__name_by_offset)
@@ -52,4 +61,4 @@ struct libbpf {
 int libbpf_dl_open(struct libbpf *ret_lib, char *why, size_t why_size);
 void libbpf_dl_close(struct libbpf *lib);
 
-#endif /* TAIO_USER_POLICY_LIBBPF_DL_H */
+#endif /* TAIO_LIBBPF_DL_H */

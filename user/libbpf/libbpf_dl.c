@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/* libbpf_dl.c: see libbpf_dl.h. */
+#include "libbpf/libbpf_dl.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+int libbpf_dl_open(struct libbpf *ret_lib, char *why, size_t why_size)
+{
+	memset(ret_lib, 0, sizeof(*ret_lib));
+	ret_lib->handle = dlopen("libbpf.so.1", RTLD_NOW | RTLD_LOCAL);
+	if (!ret_lib->handle) {
+		snprintf(why, why_size,
+			 "libbpf.so.1 is needed to load an object (package libbpf1)");
+		return -ENOSYS;
+	}
+#define X(NAME)                                                          \
+	*(void **)&ret_lib->NAME = dlsym(ret_lib->handle, #NAME);        \
+	if (!ret_lib->NAME) {                                            \
+		dlclose(ret_lib->handle);                                \
+		snprintf(why, why_size, "libbpf.so.1 has no %s", #NAME); \
+		return -ENOSYS;                                          \
+	}
+	LIBBPF_FUNCTIONS(X)
+#undef X
+	ret_lib->print = ret_lib->libbpf_set_print(NULL);
+	return 0;
+}
+
+void libbpf_dl_close(struct libbpf *lib)
+{
+	if (!lib->handle)
+		return;
+	lib->libbpf_set_print(lib->print);
+	dlclose(lib->handle);
+	lib->handle = NULL;
+}
