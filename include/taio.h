@@ -201,8 +201,8 @@ struct taio_message_counters {
 	uint64_t sent;      /**< given to the network, or to a device's ring */
 	uint64_t completed; /**< of these, those that the kernel has taken for good; what a device's
 			     *   ring never gave back is missing here */
-	uint64_t received;
-	uint64_t bytes;                    /**< payload sent or received */
+	uint64_t received;  /**< end marks of copies too */
+	uint64_t bytes;     /**< payload sent or received */
 	uint64_t dropped[TAIO_DROP_COUNT]; /**< by enum taio_drop */
 };
 
@@ -317,6 +317,22 @@ enum taio_flag {
 	TAIO_PRESERVE = 1 << 5
 };
 
+/**
+ * How datagrams stand in a file, pipe, stream or in memory, when they are copied from or to one.
+ * Raw: their bytes follow each other, boundaries are lost; sent are pieces of options.datagram bytes. Length:
+ * before each datagram stands the number of its bytes, 4 bytes, most significant first;
+ * sent are datagrams of just those sizes. Who sent a datagram is not kept: that is what batches of
+ * messages are for. An empty datagram is the end mark, in both directions, and stands in no file;
+ * with TAIO_NO_SHUTDOWN there is no end mark, and an empty datagram is a length of 0.
+ * -EBADMSG, at the source: a length above 65507, or a source that ends within a datagram; those before
+ * it were sent. -EMSGSIZE: the next datagram, which is lost, does not fit into what is
+ * left of the destination's length; those before it are there.
+ */
+enum taio_framing {
+	TAIO_FRAMING_RAW = 0,
+	TAIO_FRAMING_LENGTH = 1
+};
+
 /** What is to be kept small. */
 enum taio_goal {
 	TAIO_GOAL_LATENCY = 0,    /**< time of this request, tail included */
@@ -343,12 +359,17 @@ struct taio_options {
 	uint32_t least;       /**< received messages that complete a batch, up to its size; 0: 1 */
 	uint64_t *progress;   /**< grows with the bytes moved; may be NULL; read it atomically */
 	struct taio_trace *trace; /**< filled while the request runs; may be NULL */
-	/** Messages per second at most; 0: unlimited. It is kept for the socket, together with
-	 *  limit_rate: requests that follow each other on it share what is allowed. */
+	/** Datagrams per second at most; 0: unlimited. Towards datagrams, and in batches of messages,
+	 *  it is kept for the socket, together with limit_rate: requests that follow each other
+	 *  on it share what is allowed. */
 	uint64_t limit_packets;
-	/** A batch that is received ends, with what it has, when nothing came for this long. The
-	 *  time runs while the request waits for its socket; 0: never. */
+	/** What receives datagrams ends well, with what it has, when nothing came for this long; 0:
+	 *  never. The time runs while the request waits for its socket; with "listen:" a copy
+	 *  (not a batch of messages) waits for its first datagram without it. */
 	uint64_t idle_ns;
+	uint64_t datagrams; /**< copies from datagrams end well after so many; 0: never */
+	uint32_t framing;   /**< enum taio_framing: copies between datagrams and bytes */
+	uint32_t reserved;
 	/** Added to while the request runs; may be NULL. Only datagrams are counted. */
 	struct taio_message_counters *counters;
 };
@@ -388,7 +409,8 @@ struct taio_event {
 	uint8_t device;    /**< number of the device that carried most bytes; 255: none */
 	uint8_t retries;   /**< times a step went to another device after an error (saturating) */
 	uint8_t flags;     /**< enum taio_event_flag */
-	uint32_t messages; /**< of a batch: those that were sent or received, also on failure */
+	uint32_t messages; /**< datagrams that were sent or received, also on failure: of a batch,
+			    *   and of a copy with an option for datagrams */
 };
 
 enum taio_event_flag {

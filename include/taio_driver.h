@@ -205,12 +205,15 @@ struct taio_step {
 	uint8_t failed_side;  /* with an error: 0 unknown, 1 source, 2 destination */
 	uint8_t copied;       /* a device that promised zero copy had to copy after all */
 	uint8_t attempts;     /* engine's: of these bytes, after errors */
-	uint8_t replicas;     /* engine's: of a mirrored source, mask of those that may be read */
-	int16_t report;       /* errno (negative) of the last of ... */
-	uint16_t reports;     /* ... so many reports of hosts about datagrams sent earlier */
-	uint32_t packets;     /* datagrams of a step that moved bytes */
-	uint8_t tried;        /* engine's: mask of the replicas that failed this step */
-	uint8_t reserved[7];
+	uint8_t claim;    /* enum taio_claim: what the device has of the source, see release() */
+	int16_t report;   /* errno (negative) of the last of ... */
+	uint16_t reports; /* ... so many reports of hosts about datagrams sent earlier */
+	uint32_t
+		packets; /* datagrams of a step that moved bytes, end marks received included, ... */
+	uint32_t strangers; /* ... and those thrown away because they were not the peer's */
+	uint8_t replicas;   /* engine's: of a mirrored source, mask of those that may be read */
+	uint8_t tried;      /* engine's: mask of those that failed this step */
+	uint8_t reserved[6];
 	uint64_t cpu_ns; /* processor time, if the driver measured it; 0: unknown */
 
 	uint64_t start_ns;      /* engine's: submission */
@@ -225,6 +228,29 @@ struct taio_step {
 	uint64_t excluded;      /* engine's: devices that failed it */
 	struct taio_step *next; /* whoever owns the step */
 	uint64_t priv[TAIO_STEP_PRIVATE]; /* the driver's, while it has the step */
+};
+
+/*
+ * A claim. What comes for a descriptor can be taken before it gets there: a flow of datagrams out of
+ * the network interface, say. From then on the descriptor is silent, and what it holds is older than
+ * what the device has. A device that does so has a release() hook and says in step->claim, with
+ * every answer, how far it is. While it has a claim, the engine offers the steps that read this
+ * source to no other device, and waits where step->wait_fd says: for a descriptor of the device,
+ * which must stay open until release(TAIO_RELEASE_NOW). The device reads the source's own descriptor
+ * as well: what was in it before comes first, what gets past the device must not be forgotten. An
+ * error other than -EAGAIN and -EINTR while there is a claim ends the request.
+ */
+enum taio_claim {
+	TAIO_CLAIM_NONE = 0, /* the descriptor is the source, and everything taken was delivered */
+	TAIO_CLAIM_TAKING, /* being taken: bytes still come by the descriptor, nothing to learn from */
+	TAIO_CLAIM_HELD
+};
+
+enum taio_release {
+	TAIO_RELEASE_SOON, /* another device is cheaper: give it back, deliver what was taken in its
+			    * place, then answer a step with TAIO_CLAIM_NONE */
+	TAIO_RELEASE_NOW   /* the claim is over and forgotten: after TAIO_CLAIM_NONE; or because the
+			    * request is over, and nobody wants what is left */
 };
 
 enum taio_step_flag {
@@ -335,6 +361,11 @@ struct taio_driver {
 	 * called when the engine has nothing else to do (timeout 0: only tell). NULL: no need.
 	 * Return: 0, -EINTR, -ETIME. */
 	int (*wait)(struct taio_device *dev, int64_t timeout_ns);
+	/* For devices that claim sources: see enum taio_claim. Called for a source that a step said
+	 * is claimed, with no step of it in flight when @how is TAIO_RELEASE_NOW. Never sleeps.
+	 * NULL: the device never claims. */
+	void (*release)(struct taio_device *dev, const struct taio_end *from,
+			enum taio_release how);
 };
 
 enum taio_driver_flag {

@@ -50,6 +50,8 @@ static void print_requests(void)
 	FIELD(taio_options, least);
 	FIELD(taio_options, limit_packets);
 	FIELD(taio_options, idle_ns);
+	FIELD(taio_options, datagrams);
+	FIELD(taio_options, framing);
 	FIELD(taio_options, counters);
 	FIELD(taio_message, data);
 	FIELD(taio_message, address);

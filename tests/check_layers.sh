@@ -6,6 +6,7 @@
 # so that a hole in the rules shows itself.
 #
 #   include <- util <- request <- { plan, policy <- pick } <- engine <- user/*.c (the API)
+#                   <- xdp <- drivers
 #
 # Above the drivers stand the engine and the API: they know the list of drivers, and what the control
 # steps of files, sockets and the ring share with them. A driver knows nothing of what is above it.
@@ -164,6 +165,11 @@ user/engine/a.c:1:#include "cli/cli.h"
 user/engine/a.c:1:#include "policy/object.h"
 user/engine/a.c:1:#include "drivers/mem_copy.h"
 user/engine/a.c:1:#include <bpf/libbpf.h>
+user/xdp/a.c:1:#include "taio_driver.h"
+user/xdp/a.c:1:#include "drivers/netops.h"
+user/xdp/a.c:1:#include "engine/engine.h"
+user/util/a.c:1:#include "xdp/xsk.h"
+user/engine/a.c:1:#include "xdp/xsk.h"
 user/drivers/a.c:1:#include "engine/engine.h"
 user/drivers/a.c:1:#include "request/request.h"
 user/drivers/a.c:1:#include "plan/endpoint.h"

@@ -14,7 +14,7 @@ packages=(
 	# test and demonstrate
 	g++ libclang-rt-dev libcriterion-dev
 	netcat-openbsd curl nginx-light iproute2 strace util-linux procps
-	python3 mandoc xfsprogs btrfs-progs
+	python3 mandoc xfsprogs btrfs-progs tcpdump tshark
 )
 vm_packages=(qemu-system-x86 busybox-static kmod e2fsprogs dmsetup zstd lz4 xz-utils binutils)
 [ "${1:-}" != vm ] || packages+=("${vm_packages[@]}")

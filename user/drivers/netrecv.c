@@ -123,9 +123,13 @@ static int64_t receiver_unit(struct receiver *r, size_t whole)
 /* Takes the next datagram away without looking at it. */
 static void receiver_drop(struct receiver *r)
 {
-	bool stranger;
+	bool stranger = false;
 
 	(void)receiver_recv(r, NULL, 0, MSG_TRUNC, &stranger);
+	if (stranger)
+		r->step->strangers++;
+	else
+		r->step->packets++;
 }
 
 /*
@@ -258,8 +262,11 @@ static int receiver_take(struct receiver *r, size_t size)
 	n = receiver_recv(r, to, nowhere ? 0 : size, MSG_TRUNC, &stranger);
 	if (n < 0)
 		return (int)n;
-	if (stranger)
+	if (stranger) {
+		r->step->strangers++;
 		return 0;
+	}
+	r->step->packets++;
 	if ((size_t)n > size) {
 		/* somebody else took the datagram that was measured, and this one was larger */
 		r->lost = true;

@@ -288,6 +288,7 @@ static int64_t send_source(struct source *source, size_t whole, netops_send_fn *
 			break;
 	}
 	lost = source_done(source, moved);
+	step->packets = (uint32_t)((moved + unit - 1) / unit);
 	if (lost)
 		return lost;
 	if (error)

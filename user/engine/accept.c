@@ -361,7 +361,8 @@ static int accept_dgram_options(struct taio *e, struct request *r, const struct 
 {
 	int rc;
 
-	if (!o->least && !o->limit_packets && !o->idle_ns && !o->counters)
+	if (!o->least && !o->limit_packets && !o->idle_ns && !o->counters && !o->datagrams &&
+	    !o->framing)
 		return 0;
 	rc = accept_dgram_record(e, r);
 	if (rc)
@@ -370,6 +371,8 @@ static int accept_dgram_options(struct taio *e, struct request *r, const struct 
 	r->dgram->limit_packets = o->limit_packets;
 	r->dgram->idle_ns = o->idle_ns;
 	r->dgram->counters = o->counters;
+	r->dgram->datagrams = o->datagrams;
+	r->dgram->framing = (uint8_t)o->framing;
 	return 0;
 }
 
@@ -385,7 +388,8 @@ static int accept_options(struct taio *e, struct request *r, const struct taio_o
 	if (o->size != sizeof(*o))
 		return accept_refuse(e, -EINVAL, "options.size is not that of this library");
 	if (o->goal > TAIO_GOAL_CPU || o->priority >= ENGINE_PRIORITIES || o->datagram > 65507 ||
-	    o->least > TAIO_MESSAGES_MAX || o->flags >= TAIO_PRESERVE << 1)
+	    o->least > TAIO_MESSAGES_MAX || o->framing > TAIO_FRAMING_LENGTH || o->reserved ||
+	    o->flags >= TAIO_PRESERVE << 1)
 		return accept_refuse(e, -EINVAL, "an option is out of range");
 	r->flags = o->flags;
 	r->goal = o->goal;
@@ -478,8 +482,9 @@ static int accept_fill(struct taio *e, struct request *r, const struct taio_endp
 	why = accept_check_sizes(r, from, to);
 	if (why)
 		return accept_refuse(e, -EINVAL, why);
-	if (request_is_messages(r)) {
-		why = messages_accept_pair(r, &rc);
+	if (r->dgram) {
+		why = request_is_messages(r) ? messages_accept_pair(r, &rc)
+					     : messages_accept_copy(r, &rc);
 		if (why)
 			return accept_refuse(e, rc, why);
 	}

@@ -33,6 +33,8 @@ static void device_add(struct taio *e, const struct taio_driver *driver, bool wo
 	e->device_at[e->device_count] = device;
 	if (device_is_async(device))
 		e->async |= 1ULL << e->device_count;
+	if (driver->release)
+		e->claimers |= 1ULL << e->device_count;
 	e->device_count++;
 }
 

@@ -63,6 +63,7 @@ static struct request *engine_pop_ready(struct taio *e)
 static void engine_finish(struct taio *e, struct request *r)
 {
 	assert(r->outstanding == 0);
+	claim_end(e, r);
 	while (r->parked) {
 		struct taio_step *step = r->parked;
 
@@ -82,6 +83,7 @@ static void engine_finish(struct taio *e, struct request *r)
 			    request_is_messages(r) ? r->moved << ROUTE_MESSAGE_SHIFT : r->moved,
 			    r->accepted_ns, e->now_ns - r->accepted_ns);
 	event_publish(e, r);
+	framed_close(r);
 	accept_release(e, r);
 	request_put(&e->pool, r);
 }
@@ -190,6 +192,8 @@ static enum engine_next engine_run_step(struct taio *e, struct request *r)
 	case TAIO_STEP_TRANSFER:
 		if (r->issued == 0 && r->outstanding == 0 && !r->parked)
 			transfer_start_position(e, r);
+		if (r->dgram && r->dgram->counted)
+			return framed_advance(e, r);
 		return transfer_advance(e, r);
 	case TAIO_STEP_RESOLVE:
 	case TAIO_STEP_CONNECT:
@@ -273,7 +277,9 @@ void engine_step_done(struct taio *e, struct taio_step *step)
 			return; /* its other copy is still out */
 	}
 	request_set_state(r, REQUEST_READY);
-	if (request_fifo_head(r) == TAIO_STEP_TRANSFER)
+	if (request_fifo_head(r) == TAIO_STEP_TRANSFER && r->dgram && r->dgram->counted)
+		next = framed_done(e, r, step);
+	else if (request_fifo_head(r) == TAIO_STEP_TRANSFER)
 		next = transfer_done(e, r, step);
 	else
 		next = control_done(e, r, step);

@@ -9,6 +9,7 @@
  *   whole.c     small files that are copied within the call
  *   transfer.c  segments of the transfer step
  *   messages.c  batches of datagrams: what the transfer does not know about them
+ *   framed.c    copies between datagrams and bytes that keep boundaries
  *   route.c     contexts, candidates, starting a step on the device that was picked
  *   trace.c     the story of a request, if it is asked for
  *   gather.c    steps wait for the policy's pick hook, which is asked for many at a time
@@ -16,6 +17,7 @@
  *   hedge.c     second copies of steps that are late
  *   device.c    the table of devices, probing, opening, worker twins
  *   lane.c      order and readiness on streams
+ *   claim.c     sources that a device has taken over from their descriptor
  *   timer.c     timeouts and rate limits
  *   wait.c      the one place where the engine sleeps
  *   workers.c   threads on which a step may sleep
@@ -126,8 +128,10 @@ struct taio {
 	uint8_t twin[ENGINE_DEVICES]; /* the same driver on a worker; PICK_NONE: has none */
 	uint64_t async;               /* asynchronous devices ... */
 	uint64_t open_async;          /* ... that are open */
+	uint64_t claimers;            /* devices that may take a source over: see claim.c */
 	uint64_t not_inline;          /* those, and workers */
 	uint64_t pin, forbid;
+	uint32_t burst;         /* bytes that a step last found in a datagram socket */
 	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
 	uint64_t file_calls;    /* devices whose calls a whole file consists of */
 	uint64_t route_stops;   /* of the last decision: candidates left out because they block */
@@ -223,6 +227,10 @@ enum engine_next control_opened(struct taio *e, struct request *r, struct taio_s
 enum engine_next transfer_advance(struct taio *e, struct request *r);
 enum engine_next transfer_picked(struct taio *e, struct request *r, struct taio_step *step);
 enum engine_next transfer_done(struct taio *e, struct request *r, struct taio_step *step);
+/* The end of @base from byte @at on. Return: bytes from there to the end of its piece. */
+uint64_t transfer_end_at(const struct taio_end *base, struct request_vector *vector, uint64_t at,
+			 struct taio_end *ret_end);
+void transfer_look(struct taio *e, struct taio_step *step); /* is the source in the cache? */
 void transfer_start_position(struct taio *e, struct request *r);
 void transfer_end_position(struct request *r); /* descriptors stand behind what was moved */
 
@@ -231,10 +239,12 @@ void transfer_end_position(struct request *r); /* descriptors stand behind what 
 const char *messages_accept(struct request *r, const struct taio_endpoint *ep, unsigned int side,
 			    int *ret_error);
 const char *messages_accept_pair(struct request *r, int *ret_error);
+/* Options for datagrams of a request that copies bytes. */
+const char *messages_accept_copy(struct request *r, int *ret_error);
 struct taio_message *messages_of(const struct taio_step *step);
 /* A device has answered. */
 void messages_took(struct taio *e, struct request *r, struct taio_step *step);
-void messages_took_bytes(struct taio *e, struct request *r, const struct taio_step *step);
+void messages_took_bytes(struct taio *e, struct request *r, struct taio_step *step);
 void messages_add(struct taio_message_counters *to, const struct taio_message_counters *add);
 /* Of @count messages those that the next step may have; 0: the rate says later, a timer is set. */
 uint64_t messages_room(struct taio *e, struct request *r, uint64_t count);
@@ -243,10 +253,20 @@ void messages_watch_idle(struct taio *e, struct request *r);
 bool messages_idle_is_over(const struct taio *e, const struct request *r);
 void messages_pause(struct taio *e, struct request *r);
 /* The first message of a step is for another device than the one that had it. */
-void messages_detour(struct request *r, struct taio_step *step);
+void messages_detour(struct taio_step *step);
+void messages_stranger(struct taio *e, struct request *r); /* somebody else's was received */
 void messages_give_up(struct taio *e, struct request *r, struct taio_step *step);
 int messages_outcome(const struct request *r);           /* 0 or negative errno */
+uint64_t messages_total(const struct request *r);        /* datagrams that were moved */
 void messages_finish(struct taio *e, struct request *r); /* counts those whose turn did not come */
+
+/* Of @bytes towards datagrams those that may go now; 0: later, a timer is set. */
+uint64_t messages_room_bytes(struct taio *e, struct request *r, uint64_t bytes);
+
+/* framed.c: as transfer_advance() and transfer_done() */
+enum engine_next framed_advance(struct taio *e, struct request *r);
+enum engine_next framed_done(struct taio *e, struct request *r, struct taio_step *step);
+void framed_close(struct request *r);
 
 /* route.c */
 struct taio_step *route_step_get(struct taio *e, struct request *r);
@@ -341,6 +361,17 @@ void lane_unwait(struct taio *e, struct request *r);
 void lane_ready(struct taio *e, int fd, uint32_t epoll_events);
 struct lane_rate *lane_rate(struct taio *e, const struct request *r, unsigned int side);
 bool lane_must_poll(struct taio *e, const struct request *r, int *ret_fd, unsigned int *ret_side);
+
+/* claim.c */
+/* Devices that must not run the step because of claims, those of the query included. */
+uint64_t claim_skip(struct taio *e, struct request *r, const struct taio_step *step,
+		    const struct pick_query *query);
+/* A device has answered. */
+void claim_answer(struct taio *e, struct request *r, const struct taio_step *step);
+/* Before a wait on @fd, which may be the device's. Return: 0, negative errno. */
+int claim_attach(struct taio *e, struct request *r, int fd);
+/* The source is no longer wanted. May be called without a claim. */
+void claim_end(struct taio *e, struct request *r);
 
 /* timer.c */
 void timer_set(struct taio *e, struct request *r, uint64_t when_ns);

@@ -35,7 +35,7 @@ void event_publish(struct taio *e, struct request *r)
 								  : r->main_device;
 	event->retries = r->retries;
 	event->flags = r->event_flags;
-	event->messages = request_is_messages(r) ? (uint32_t)r->dgram->good : 0;
+	event->messages = (uint32_t)messages_total(r);
 	request_set_state(r, REQUEST_DONE);
 }
 

@@ -90,6 +90,8 @@ const char *messages_accept_pair(struct request *r, int *ret_error)
 	struct taio_addr *addr = receives ? r->addr_from : r->addr_to;
 
 	*ret_error = -EOPNOTSUPP;
+	if (r->dgram->framing || r->dgram->datagrams)
+		return "framing and a number of datagrams are for copies of bytes";
 	if (addr ? addr->type != SOCK_DGRAM : peer->kind != TAIO_KIND_DGRAM)
 		return "messages need a datagram socket at the other end";
 	*ret_error = -EINVAL;
@@ -102,6 +104,33 @@ const char *messages_accept_pair(struct request *r, int *ret_error)
 	if (addr && addr->listen)
 		addr->listen = 2;
 	if (!addr)
+		messages_look_for_joined(&r->from);
+	return NULL;
+}
+
+static bool messages_is_dgram(const struct taio_end *end, const struct taio_addr *addr)
+{
+	return addr ? addr->type == SOCK_DGRAM : end->kind == TAIO_KIND_DGRAM;
+}
+
+const char *messages_accept_copy(struct request *r, int *ret_error)
+{
+	struct request_dgram *d = r->dgram;
+	const bool from = messages_is_dgram(&r->from, r->addr_from);
+	const bool to = messages_is_dgram(&r->to, r->addr_to);
+
+	*ret_error = -EINVAL;
+	if (d->least)
+		return "a least number is for batches of messages";
+	if (d->framing && from == to)
+		return "framing is for copies between datagrams and bytes";
+	if ((d->datagrams || d->idle_ns) && (!from || to))
+		return "a number of datagrams and an idle time are for what is received";
+	if (d->limit_packets && from == to)
+		return "a limit in packets is for datagrams";
+	*ret_error = 0;
+	d->counted = d->framing || (from && (d->datagrams || d->idle_ns || d->limit_packets));
+	if (from && d->counted && !r->addr_from)
 		messages_look_for_joined(&r->from);
 	return NULL;
 }
@@ -194,16 +223,29 @@ static void messages_look_at(struct request *r, const struct taio_step *step,
 	}
 }
 
+void messages_stranger(struct taio *e, struct request *r)
+{
+	e->messages.dropped[TAIO_DROP_STRANGER]++;
+	if (r->dgram->counters)
+		r->dgram->counters->dropped[TAIO_DROP_STRANGER]++;
+}
+
 /* The rate is the socket's: see lane_rate.h. What was sent is owed in time. */
+static uint64_t messages_limit(const struct request *r)
+{
+	return r->dgram ? r->dgram->limit_packets : 0;
+}
+
 static void messages_pay(struct taio *e, struct request *r, uint64_t count, uint64_t bytes)
 {
+	const uint64_t packets = messages_limit(r);
 	struct lane_rate *rate;
 
-	if (!r->limit_rate && !r->dgram->limit_packets)
+	if (!r->limit_rate && !packets)
 		return;
-	rate = lane_rate(e, r, request_receives_messages(r) ? 0 : 1);
-	if (r->dgram->limit_packets)
-		lane_rate_pay(&rate->packets_ns, e->now_ns, count, r->dgram->limit_packets);
+	rate = lane_rate(e, r, r->from.kind == TAIO_KIND_DGRAM ? 0 : 1);
+	if (packets)
+		lane_rate_pay(&rate->packets_ns, e->now_ns, count, packets);
 	if (r->limit_rate)
 		lane_rate_pay(&rate->bytes_ns, e->now_ns, bytes, r->limit_rate);
 }
@@ -229,37 +271,49 @@ void messages_took(struct taio *e, struct request *r, struct taio_step *step)
 		return;
 	r->dgram->good += sums.sent + sums.received;
 	r->dgram->bytes += sums.bytes;
-	if (r->progress)
+	if (r->progress && request_is_messages(r))
 		__atomic_fetch_add(r->progress, sums.bytes, __ATOMIC_RELAXED);
 	messages_pay(e, r, sums.sent + sums.received, sums.bytes);
 	if (r->dgram->idle_ns)
 		r->dgram->idle_at_ns = e->now_ns + r->dgram->idle_ns;
 }
 
-/* Steps that move bytes to or from a datagram socket: the driver has counted. */
-void messages_took_bytes(struct taio *e, struct request *r, const struct taio_step *step)
+/* Steps that move bytes to or from a datagram socket: the driver has counted, or it is plain. */
+void messages_took_bytes(struct taio *e, struct request *r, struct taio_step *step)
 {
+	const uint32_t unit = step->to.unit ? step->to.unit : 1;
 	struct taio_message_counters sums = { 0 };
+
+	if (step->to.kind == TAIO_KIND_DGRAM && !step->packets && step->result > 0)
+		step->packets = (uint32_t)(((uint64_t)step->result + unit - 1) / unit);
 
 	messages_reports(r, step, &sums);
 	sums.bytes = step->result > 0 ? (uint64_t)step->result : 0;
+	sums.dropped[TAIO_DROP_STRANGER] = step->strangers;
 	if (step->to.kind == TAIO_KIND_DGRAM)
 		sums.sent = sums.completed = step->packets;
 	else
 		sums.received = step->packets;
 	messages_count(e, r, step, &sums);
+	if (r->dgram) {
+		r->dgram->good += step->packets;
+		r->dgram->bytes += sums.bytes;
+	}
+	if (step->to.kind == TAIO_KIND_DGRAM)
+		messages_pay(e, r, step->packets, sums.bytes);
 }
 
 /* ---- how much now ---- */
 
-/* How many of @count messages may go now by the rate in bytes. */
+/* How many of @count messages, @mean bytes each if they are still to come, have room in @bytes. */
 static uint64_t messages_by_bytes(const struct request *r, uint64_t count, uint64_t bytes)
 {
 	const struct taio_message *m = r->from.ptr;
 	uint64_t n = 0;
 
-	if (request_receives_messages(r)) {
-		uint64_t mean = r->moved ? r->dgram->bytes / r->moved + 1 : r->to.unit + 1;
+	if (r->from.kind != TAIO_KIND_MESSAGES) { /* known as a mean only */
+		uint64_t mean = r->dgram && r->dgram->good ? r->dgram->bytes / r->dgram->good + 1
+							   : r->to.unit + 1;
 
 		n = bytes / mean;
 		return n < count ? n : count;
@@ -269,39 +323,62 @@ static uint64_t messages_by_bytes(const struct request *r, uint64_t count, uint6
 	return n;
 }
 
+/* The rates: how many of @count datagrams, @mean bytes each, may go now; 0: @ret_later_ns from now. */
+static uint64_t messages_allowed(struct taio *e, struct request *r, uint64_t count, uint64_t mean,
+				 uint64_t *ret_later_ns)
+{
+	const struct lane_rate *rate = lane_rate(e, r, r->from.kind == TAIO_KIND_DGRAM ? 0 : 1);
+	const uint64_t packets = messages_limit(r);
+	uint64_t wait_ns = 0, bytes, room;
+
+	*ret_later_ns = 0;
+	if (packets) {
+		room = lane_rate_room(rate->packets_ns, e->now_ns, packets, count, ret_later_ns);
+		count = room < count ? room : count;
+	}
+	if (!r->limit_rate)
+		return count;
+	bytes = lane_rate_room(rate->bytes_ns, e->now_ns, r->limit_rate, count * (mean + 1),
+			       &wait_ns);
+	room = bytes ? messages_by_bytes(r, count, bytes) : 0;
+	/* one that is larger than all that may ever go at once goes when nothing is owed */
+	if (!room && rate->bytes_ns <= e->now_ns)
+		room = 1;
+	if (!room && !wait_ns)
+		wait_ns = rate->bytes_ns - e->now_ns;
+	*ret_later_ns = wait_ns > *ret_later_ns ? wait_ns : *ret_later_ns;
+	return room < count ? room : count;
+}
+
+static uint64_t messages_rated(struct taio *e, struct request *r, uint64_t count, uint64_t mean)
+{
+	uint64_t later_ns;
+
+	if (!r->limit_rate && !messages_limit(r))
+		return count;
+	count = messages_allowed(e, r, count, mean, &later_ns);
+	/* the microsecond that divisions cut off is given, not missed */
+	if (count == 0)
+		timer_set(e, r, e->now_ns + later_ns + 1000);
+	return count;
+}
+
 uint64_t messages_room(struct taio *e, struct request *r, uint64_t count)
 {
 	const uint64_t share = engine_others(e) ? MESSAGES_SHARE : MESSAGES_STEP;
-	const uint64_t packets = r->dgram->limit_packets;
-	const struct lane_rate *rate;
-	uint64_t room, later = 0;
 
-	if (count > share)
-		count = share;
-	if (!packets && !r->limit_rate)
-		return count;
-	rate = lane_rate(e, r, request_receives_messages(r) ? 0 : 1);
-	if (packets) {
-		room = lane_rate_room(rate->packets_ns, e->now_ns, packets, count, &later);
-		count = room < count ? room : count;
-	}
-	if (r->limit_rate) {
-		uint64_t wait_ns = 0;
-		uint64_t bytes = lane_rate_room(rate->bytes_ns, e->now_ns, r->limit_rate,
-						count * ((uint64_t)r->from.unit + 1), &wait_ns);
+	return messages_rated(e, r, count < share ? count : share, r->from.unit);
+}
 
-		room = bytes ? messages_by_bytes(r, count, bytes) : 0;
-		/* one that is larger than all that may ever go at once goes when nothing is owed */
-		if (!room && rate->bytes_ns <= e->now_ns)
-			room = 1;
-		if (!room && !wait_ns)
-			wait_ns = rate->bytes_ns - e->now_ns;
-		count = room < count ? room : count;
-		later = wait_ns > later ? wait_ns : later;
-	}
-	if (count == 0)
-		timer_set(e, r, e->now_ns + later + 1000);
-	return count;
+uint64_t messages_room_bytes(struct taio *e, struct request *r, uint64_t bytes)
+{
+	const uint64_t unit = r->to.unit;
+	uint64_t count;
+
+	if (!r->limit_rate && !messages_limit(r))
+		return bytes;
+	count = messages_rated(e, r, (bytes + unit - 1) / unit, unit);
+	return count * unit < bytes ? count * unit : bytes;
 }
 
 /* ---- waiting, and the end ---- */
@@ -315,7 +392,7 @@ bool messages_are_enough(const struct request *r)
 
 void messages_watch_idle(struct taio *e, struct request *r)
 {
-	if (!r->dgram || !r->dgram->idle_ns || !request_receives_messages(r))
+	if (!r->dgram || !r->dgram->idle_ns)
 		return;
 	if (!r->dgram->idle_at_ns)
 		r->dgram->idle_at_ns = e->now_ns + r->dgram->idle_ns;
@@ -335,11 +412,10 @@ void messages_pause(struct taio *e, struct request *r)
 	request_set_state(r, REQUEST_WAIT_TIME);
 }
 
-void messages_detour(struct request *r, struct taio_step *step)
+void messages_detour(struct taio_step *step)
 {
 	step->excluded |= 1ULL << step->device;
 	step->first_error = -EXDEV;
-	r->issued = step->position + 1;
 	step->len = 1;
 }
 
@@ -357,6 +433,14 @@ void messages_give_up(struct taio *e, struct request *r, struct taio_step *step)
 int messages_outcome(const struct request *r)
 {
 	return r->dgram->good == 0 ? r->dgram->first_error : 0;
+}
+
+uint64_t messages_total(const struct request *r)
+{
+	if (!r->dgram)
+		return 0;
+	return r->dgram->counted && r->from.kind == TAIO_KIND_DGRAM ? r->dgram->taken
+								    : r->dgram->good;
 }
 
 void messages_finish(struct taio *e, struct request *r)

@@ -258,7 +258,7 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 	step->payload = step->result > 0 ? (uint64_t)step->result : 0;
 	if (route_is_messages(step))
 		messages_took(e, r, step);
-	else if (step->packets || step->reports)
+	else if (step->to.kind == TAIO_KIND_DGRAM || step->from.kind == TAIO_KIND_DGRAM)
 		messages_took_bytes(e, r, step);
 	if (step->result > 0 && step->op == TAIO_OP_COPY) {
 		e->count[step->device].bytes += step->payload;
@@ -320,7 +320,8 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->wait_fd = -1;
 	step->failed_side = 0;
 	step->cpu_ns = 0;
-	step->packets = step->reports = 0;
+	step->packets = step->strangers = step->reports = 0;
+	step->claim = r->claim ? r->claim_state : (uint8_t)TAIO_CLAIM_NONE;
 	step->flags &= ~(uint32_t)TAIO_SF_WAITED;
 	route_prepare(e, r, step, device);
 	step->start_ns = e->now_ns = clock_ns();
@@ -381,11 +382,27 @@ static void route_judge(struct taio *e, const struct pick_query *query, struct p
 		policy_judged(e->policy, verdict.own_ns, verdict.best_ns, verdict.priced);
 }
 
+/* Of bytes in datagrams a step takes those that are there: about as many as the last one found. */
+static uint64_t route_expected(const struct taio *e, const struct request *r,
+			       const struct taio_step *step)
+{
+	uint64_t burst = r->burst ? r->burst : e->burst;
+
+	if (step->from.kind != TAIO_KIND_DGRAM || route_is_messages(step) || !burst)
+		return route_size(step);
+	return burst < step->len ? burst : step->len;
+}
+
+static uint32_t route_burst(uint64_t bytes)
+{
+	return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+}
+
 struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
 	struct pick_query query = { .context = context,
-				    .bytes = route_size(step),
+				    .bytes = route_expected(e, r, step),
 				    .now_ns = e->now_ns,
 				    .goal = r->goal,
 				    .picked = step->picked,
@@ -399,6 +416,10 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
+	if (e->claimers && step->from.kind == TAIO_KIND_DGRAM) {
+		query.closed &= ~e->claimers; /* opening is part of what a claim costs */
+		query.skip = claim_skip(e, r, step, &query);
+	}
 	/* The policy's pick hook is asked about bytes, once, and not after it failed. */
 	if (step->op != TAIO_OP_COPY || route_is_retry(r, step))
 		query.picked = PICK_BY_PRICE;
@@ -556,6 +577,7 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 				      .cpu_ns = step->cpu_ns };
 	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM ||
 		       route_is_messages(step);
+	bool queued;
 
 	result.occupied = !device->worker && !device_is_async(device);
 	result.bounded = step->bounded;
@@ -565,10 +587,13 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		result.bytes <<= ROUTE_MESSAGE_SHIFT;
 	if (step->op == TAIO_OP_COPY) {
 		result.learn = step->result > 0 && (uint64_t)step->result == step->len;
-		if (!result.learn && streams && step->result > 0 && result.occupied &&
-		    step->slot != PICK_NONE) {
-			/* A stream takes what it has room for, and gives what it has: that much is a
-			 * whole operation. */
+		queued = step->from.kind == TAIO_KIND_DGRAM && !route_is_messages(step);
+		if (queued && step->result > 0)
+			r->burst = e->burst = route_burst(result.bytes);
+		if (!result.learn && step->result > 0 && step->slot != PICK_NONE &&
+		    (queued || (streams && result.occupied))) {
+			/* A stream takes what it has room for, and gives what it has; a queue gives
+			 * what it holds: that much is a whole operation. */
 			uint32_t class = taio_class_of(result.bytes);
 
 			choice.cell = (uint16_t)(step->cell / TAIO_CLASSES * TAIO_CLASSES + class);
@@ -595,7 +620,8 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		else
 			route_unfit(e, step);
 	}
-	if (step->flags & (TAIO_SF_CANCELLED | TAIO_SF_WAITED) || r->error)
+	if (step->flags & (TAIO_SF_CANCELLED | TAIO_SF_WAITED) || r->error ||
+	    step->claim == TAIO_CLAIM_TAKING)
 		result.learn = false;
 	if (pick_completed(e->picker, &result))
 		e->urgent = true;

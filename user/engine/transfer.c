@@ -94,8 +94,8 @@ static uint64_t transfer_piece(struct request_vector *vector, uint64_t at, void 
 	return vector->iov[vector->index].iov_len - (at - vector->before);
 }
 
-static uint64_t transfer_end_at(const struct taio_end *base, struct request_vector *vector,
-				uint64_t at, struct taio_end *ret_end)
+uint64_t transfer_end_at(const struct taio_end *base, struct request_vector *vector, uint64_t at,
+			 struct taio_end *ret_end)
 {
 	*ret_end = *base;
 	ret_end->flags &= (uint16_t)~TAIO_END_STREAMED;
@@ -123,7 +123,7 @@ static uint64_t transfer_segment_size(const struct taio *e, const struct request
 }
 
 /* Is the source in the cache? One byte at each end, without sleeping for it. */
-static void transfer_look(struct taio *e, struct taio_step *step)
+void transfer_look(struct taio *e, struct taio_step *step)
 {
 	if (mirror_is(&step->from)) {
 		mirror_look(e, step);
@@ -149,7 +149,7 @@ static void transfer_look(struct taio *e, struct taio_step *step)
 static void transfer_credit(struct request *r, uint64_t bytes)
 {
 	r->moved += bytes;
-	if (r->progress && !request_is_messages(r)) /* messages.c knows the bytes */
+	if (r->progress && !request_is_messages(r)) /* messages.c knows their bytes */
 		__atomic_fetch_add(r->progress, bytes, __ATOMIC_RELAXED);
 }
 
@@ -215,6 +215,8 @@ static bool transfer_fill(struct taio *e, struct request *r, struct taio_step *s
 	}
 	if (request_is_messages(r))
 		len = messages_room(e, r, len);
+	else if (r->to.kind == TAIO_KIND_DGRAM)
+		len = messages_room_bytes(e, r, len);
 	else if (r->limit_rate) {
 		room = transfer_rate(e, r, len);
 		if (room < len)
@@ -294,7 +296,9 @@ static enum engine_next transfer_wait(struct taio *e, struct request *r, struct 
 		return ENGINE_PARKED;
 	}
 	messages_watch_idle(e, r);
-	rc = lane_wait(e, r, fd, side);
+	rc = claim_attach(e, r, fd);
+	if (rc == 0)
+		rc = lane_wait(e, r, fd, side);
 	if (rc) {
 		engine_fail(e, r, rc, TAIO_STEP_TRANSFER, PICK_NONE);
 		return ENGINE_FAILED;
@@ -308,6 +312,7 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 	trace_step(e, r, step, TAIO_STEP_TRANSFER);
 	if (mirror_is(&step->from))
 		mirror_heard(e, step);
+	claim_answer(e, r, step);
 	if (step->result > 0) {
 		uint64_t bytes = (uint64_t)step->result;
 
@@ -351,7 +356,8 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 	if (step->result == -EAGAIN && (step->wait_fd >= 0 || request_is_messages(r)))
 		return transfer_wait(e, r, step);
 	if (step->result == -EXDEV && request_is_messages(r)) {
-		messages_detour(r, step);
+		r->issued = step->position + 1;
+		messages_detour(step);
 		return ENGINE_AGAIN;
 	}
 	if (step->result == -EAGAIN || step->result == -EINTR)
@@ -359,7 +365,8 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 	if (mirror_is(&step->from)) {
 		if (!mirror_retry(e, r, step))
 			return transfer_stop(e, r, step);
-	} else if (!route_worth_retry((int)step->result) || ++step->attempts >= TRANSFER_ATTEMPTS) {
+	} else if (r->claim || !route_worth_retry((int)step->result) ||
+		   ++step->attempts >= TRANSFER_ATTEMPTS) {
 		return transfer_stop(e, r, step);
 	} else if (route_is_passing((int)step->result)) {
 		step->excluded |= 1ULL << step->device;
@@ -469,6 +476,7 @@ static enum engine_next transfer_finish(struct taio *e, struct request *r)
 {
 	uint64_t reached = r->length == TAIO_TO_END ? r->issued : r->length;
 
+	claim_end(e, r);
 	if (request_is_messages(r) && messages_outcome(r)) {
 		engine_fail(e, r, messages_outcome(r), TAIO_STEP_WRITE, r->dgram->first_device);
 		return ENGINE_FAILED;
@@ -550,7 +558,7 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 		}
 		if (!transfer_fill(e, r, step)) {
 			route_step_put(e, step);
-			if ((r->limit_rate || request_is_messages(r)) && !transfer_is_over(r)) {
+			if ((r->limit_rate || r->dgram) && !transfer_is_over(r)) {
 				request_set_state(r, REQUEST_WAIT_TIME);
 				return ENGINE_PARKED;
 			}

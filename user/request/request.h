@@ -39,13 +39,18 @@ struct request_vector {
 struct request_dgram {
 	uint64_t bytes;   /* payload of messages that were moved */
 	uint64_t good;    /* messages that were sent or received */
-	uint64_t idle_ns; /* a batch ends when nothing came for that long; 0: never */
+	uint64_t idle_ns; /* it ends when nothing came for that long; 0: never */
 	uint64_t idle_at_ns;
 	uint64_t limit_packets;
+	uint64_t datagrams;                     /* a copy ends after so many; 0: never */
+	uint64_t taken;                         /* ... of which so many came */
 	struct taio_message_counters *counters; /* the caller's */
+	struct framed *framed;                  /* framed.c's */
 	uint32_t least;                         /* received messages that are enough */
 	int32_t first_error;                    /* of a message */
 	uint8_t first_device;                   /* that said so */
+	uint8_t framing;                        /* enum taio_framing */
+	uint8_t counted; /* a copy of bytes that looks at each datagram: framed.c has it */
 };
 
 struct request {
@@ -64,7 +69,10 @@ struct request {
 	uint64_t allowed;   /* devices that may carry its bytes */
 	uint64_t forbidden; /* devices that may not run */
 	uint64_t excluded;  /* devices that cannot do it, as they said */
-	uint64_t devices;   /* devices that carried bytes */
+	uint64_t
+		claim_gain_ns; /* what a device that may claim the source would have saved by now */
+	uint64_t claim_look_ns; /* last comparison of the device that has it with the others */
+	uint64_t devices;       /* devices that carried bytes */
 	uint64_t *progress;
 	struct taio_trace *trace;
 	struct taio_file *file;
@@ -74,10 +82,12 @@ struct request {
 	struct taio_step *parked; /* segments that found every device full */
 	int32_t wait_fd;          /* REQUEST_WAIT_FD: which */
 	int32_t error;            /* first error, negative errno */
-	uint32_t flags;           /* enum taio_flag */
-	uint32_t next;            /* in the queue that its state names */
-	uint32_t lane_next[2];    /* behind it on the lane of its source, destination */
-	uint32_t timer;           /* place in the timer heap, REQUEST_NONE: none */
+	int32_t claim_fd;      /* the device's descriptor plus 1, once it was waited for; 0: not */
+	uint32_t burst;        /* datagrams: bytes that the last step found */
+	uint32_t flags;        /* enum taio_flag */
+	uint32_t next;         /* in the queue that its state names */
+	uint32_t lane_next[2]; /* behind it on the lane of its source, destination */
+	uint32_t timer;        /* place in the timer heap, REQUEST_NONE: none */
 	uint16_t tag;
 	uint16_t outstanding;           /* steps in the hands of devices */
 	uint8_t fifo[REQUEST_FIFO_MAX]; /* enum taio_step_type, REQUEST_FIFO_TO */
@@ -93,7 +103,10 @@ struct request {
 	uint8_t user_length;    /* the caller said how much: a source that grows is not followed */
 	uint8_t cancelled_late; /* asked for when its file had been published */
 	uint8_t replicas;       /* names of a mirrored source */
-	uint8_t gathered;       /* a segment waits for the policy's answer: no other is issued */
+	uint8_t claim;          /* device that has taken the source, plus 1; 0: none */
+	uint8_t claim_state;    /* enum taio_claim */
+	uint8_t claim_lost; /* comparisons in a row that it lost; CLAIM_LEAVING: it was told to go */
+	uint8_t gathered;   /* a segment waits for the policy's answer: no other is issued */
 };
 
 enum request_trait {
