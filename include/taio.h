@@ -44,15 +44,15 @@ struct iovec; /* <sys/uio.h> */
 /** What an endpoint names. */
 enum taio_endpoint_type {
 	TAIO_EP_NONE = 0,
-	TAIO_EP_MEMORY,  /**< ptr, length */
-	TAIO_EP_VECTOR,  /**< ptr to an array of struct iovec, length = number of elements */
-	TAIO_EP_PATH,    /**< ptr to a file name; offset, length */
-	TAIO_EP_FD,      /**< an open descriptor of any kind; offset, length */
-	TAIO_EP_ADDRESS, /**< ptr to "host:port:tcp", "unix:/path", "listen:..." */
-	TAIO_EP_NULL,    /**< sink: everything is read and thrown away */
-	TAIO_EP_ZERO,    /**< source of length zero bytes */
+	TAIO_EP_MEMORY,   /**< ptr, length */
+	TAIO_EP_VECTOR,   /**< ptr to an array of struct iovec, length = number of elements */
+	TAIO_EP_PATH,     /**< ptr to a file name; offset, length */
+	TAIO_EP_FD,       /**< an open descriptor of any kind; offset, length */
+	TAIO_EP_ADDRESS,  /**< ptr to "host:port:tcp", "unix:/path", "listen:..." */
+	TAIO_EP_NULL,     /**< sink: everything is read and thrown away */
+	TAIO_EP_ZERO,     /**< source of length zero bytes */
 	TAIO_EP_MESSAGES, /**< ptr to an array of struct taio_message, length = number of elements */
-	TAIO_EP_MIRROR   /**< source: ptr to the names of 2 to 4 files; offset, length */
+	TAIO_EP_MIRROR    /**< source: ptr to the names of 2 to 4 files; offset, length */
 };
 
 /** "Up to the end" as a length; "the descriptor's own position" as an offset. */

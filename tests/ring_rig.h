@@ -53,8 +53,8 @@ static inline void rig_log(struct taio_host *host, const char *line)
 static inline void rig_init(struct rig *rig)
 {
 	static const struct taio_driver *const drivers[RIG_DEVICES] = { &taio_driver_uring,
-									 &taio_driver_direct,
-									 &taio_driver_zc };
+									&taio_driver_direct,
+									&taio_driver_zc };
 	const char *tmp = getenv("TMPDIR");
 
 	memset(rig, 0, sizeof(*rig));

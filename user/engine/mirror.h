@@ -17,8 +17,8 @@ struct taio;
 
 /* A disk that has a place. */
 struct mirror_disk {
-	uint64_t dev;   /* st_dev, of a block device st_rdev */
-	uint64_t used;  /* of the engine's count: when it was met last */
+	uint64_t dev;      /* st_dev, of a block device st_rdev */
+	uint64_t used;     /* of the engine's count: when it was met last */
 	uint64_t heard_ns; /* last answer, or scout on its way */
 	uint64_t took_ns;  /* a segment, at its last answer */
 	uint32_t users;    /* mirrors that are open there */
