@@ -173,9 +173,10 @@ struct taio_addr {
 	uint8_t current; /* index of the address tried */
 	uint8_t count;   /* addresses known */
 	uint8_t reserved[3];
-	int listen_fd; /* -1 */
-	int fd;        /* -1; the connected socket */
-	int gai;       /* getaddrinfo(3)'s code when RESOLVE failed, else 0 */
+	uint64_t began_ns; /* engine's: first call of CONNECT or ACCEPT; 0: not yet */
+	int listen_fd;     /* -1 */
+	int fd;            /* -1; the connected socket */
+	int gai;           /* getaddrinfo(3)'s code when RESOLVE failed, else 0 */
 	struct sockaddr_storage peer[4];
 	uint32_t peer_len[4];
 };

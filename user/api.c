@@ -335,8 +335,12 @@ static int api_wait(struct taio *e, uint64_t until, unsigned int *spins)
 {
 	uint64_t next = timer_next(e);
 
-	if (e->ready_mask)
+	if (e->ready_mask) {
+		/* A ring learns of its steps when somebody waits, which now nobody does. */
+		if (e->in_flight)
+			wait_flush(e);
 		return 0;
+	}
 	if (e->flags & TAIO_BUSY_POLL) {
 		api_poll(e, spins);
 		return 0;

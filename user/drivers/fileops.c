@@ -106,28 +106,23 @@ static bool fileops_may_read(mode_t mode, int *ret_error)
 	return S_ISREG(mode) || S_ISBLK(mode) || S_ISCHR(mode);
 }
 
-int fileops_opened_from(struct taio_file *file, int fd)
+int fileops_looked_from(struct taio_file *file, int fd, const struct stat *st)
 {
-	struct stat st;
 	int error;
 
 	assert(fd >= 0 && file->from_fd < 0);
-	if (fstat(fd, &st) < 0) {
-		error = -errno;
+	if (!fileops_may_read(st->st_mode, &error))
 		goto fail;
-	}
-	if (!fileops_may_read(st.st_mode, &error))
-		goto fail;
-	fileops_keep_stat(&st, &file->from_stat);
-	file->from_kind = S_ISCHR(st.st_mode) ? TAIO_KIND_PIPE : TAIO_KIND_FILE;
+	fileops_keep_stat(st, &file->from_stat);
+	file->from_kind = S_ISCHR(st->st_mode) ? TAIO_KIND_PIPE : TAIO_KIND_FILE;
 	file->from_fs = TAIO_FS_NONE;
 	file->size = UINT64_MAX;
-	if (S_ISREG(st.st_mode)) {
-		file->from_fs = (uint8_t)fileops_fs_of(fd, st.st_dev);
-		file->size = (uint64_t)st.st_size;
+	if (S_ISREG(st->st_mode)) {
+		file->from_fs = (uint8_t)fileops_fs_of(fd, st->st_dev);
+		file->size = (uint64_t)st->st_size;
 		if (file->size >= FILEOPS_AHEAD && file->from_fs != TAIO_FS_TMPFS)
 			(void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-	} else if (S_ISBLK(st.st_mode)) {
+	} else if (S_ISBLK(st->st_mode)) {
 		file->from_fs = TAIO_FS_OTHER;
 		if (ioctl(fd, BLKGETSIZE64, &file->size) < 0) {
 			error = -errno;
@@ -136,13 +131,25 @@ int fileops_opened_from(struct taio_file *file, int fd)
 	}
 	/* Opened so as not to hang on a FIFO; a ring would take it for "never wait for the disk",
 	 * and files that know no size may be ones that wait. */
-	if (S_ISREG(st.st_mode) && st.st_size > 0)
+	if (S_ISREG(st->st_mode) && st->st_size > 0)
 		file->state |= TAIO_FILE_FROM_NONBLOCK;
-	else if (!S_ISCHR(st.st_mode))
+	else if (!S_ISCHR(st->st_mode))
 		(void)fcntl(fd, F_SETFL, 0);
 	file->from_fd = fd;
 	return 0;
 fail:
+	close(fd);
+	return fileops_fail(file, TAIO_STEP_OPEN_FROM, error);
+}
+
+int fileops_opened_from(struct taio_file *file, int fd)
+{
+	struct stat st;
+	int error;
+
+	if (fstat(fd, &st) == 0)
+		return fileops_looked_from(file, fd, &st);
+	error = -errno;
 	close(fd);
 	return fileops_fail(file, TAIO_STEP_OPEN_FROM, error);
 }
@@ -209,6 +216,17 @@ static int fileops_judge_to(const struct taio_file *file, const char *path, cons
 	return 0;
 }
 
+static int fileops_found_to(struct taio_file *file, const char *path, const struct stat *st)
+{
+	int rc = fileops_judge_to(file, path, st);
+
+	if (rc)
+		return fileops_fail(file, TAIO_STEP_OPEN_TO, rc);
+	file->state |= TAIO_FILE_TO_EXISTED;
+	fileops_keep_stat(st, &file->to_stat);
+	return 0;
+}
+
 int fileops_look_to(struct taio_file *file)
 {
 	char room[PATH_MAX];
@@ -227,12 +245,13 @@ int fileops_look_to(struct taio_file *file)
 			return fileops_fail(file, TAIO_STEP_OPEN_TO, rc);
 		}
 	}
-	rc = fileops_judge_to(file, path, &st);
-	if (rc)
-		return fileops_fail(file, TAIO_STEP_OPEN_TO, rc);
-	file->state |= TAIO_FILE_TO_EXISTED;
-	fileops_keep_stat(&st, &file->to_stat);
-	return 0;
+	return fileops_found_to(file, path, &st);
+}
+
+int fileops_looked_to(struct taio_file *file, const struct stat *st)
+{
+	file->state &= ~(uint32_t)(TAIO_FILE_TO_EXISTED | FILEOPS_TO_LINK);
+	return st ? fileops_found_to(file, file->to_path, st) : 0;
 }
 
 /* The mode of a file that did not exist, before the umask. */
@@ -241,18 +260,57 @@ static mode_t fileops_new_mode(const struct taio_file *file)
 	return file->from_stat.mode ? file->from_stat.mode & FILEOPS_MODE : 0666;
 }
 
-int fileops_make_temp(struct taio_file *file, enum fileops_temp how)
+static bool fileops_is_final_mode(const struct taio_file *file)
 {
-	bool final = !(file->state & TAIO_FILE_TO_EXISTED) && !(file->flags & TAIO_PRESERVE);
-	int fd = filetemp_make(file, final ? fileops_new_mode(file) : 0600, how);
+	return !(file->state & TAIO_FILE_TO_EXISTED) && !(file->flags & TAIO_PRESERVE);
+}
 
-	if (fd < 0)
-		return fileops_fail(file, TAIO_STEP_OPEN_TO, fd);
-	if (final)
+mode_t fileops_temp_mode(const struct taio_file *file)
+{
+	return fileops_is_final_mode(file) ? fileops_new_mode(file) : 0600;
+}
+
+static void fileops_take_temp(struct taio_file *file, int fd)
+{
+	if (fileops_is_final_mode(file))
 		file->state |= FILEOPS_FINAL_MODE;
 	file->state |= TAIO_FILE_TEMP;
 	file->to_fd = fd;
 	file->to_kind = TAIO_KIND_FILE;
+}
+
+int fileops_make_temp(struct taio_file *file, enum fileops_temp how)
+{
+	int fd = filetemp_make(file, fileops_temp_mode(file), how);
+
+	if (fd < 0)
+		return fileops_fail(file, TAIO_STEP_OPEN_TO, fd);
+	fileops_take_temp(file, fd);
+	return 0;
+}
+
+bool fileops_is_unnamed(const struct taio_file *file)
+{
+	return file->to_path && !(file->flags & TAIO_IN_PLACE) && filetemp_can_link();
+}
+
+int fileops_made_temp(struct taio_file *file, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0) {
+		int error = -errno;
+
+		close(fd);
+		return fileops_fail(file, TAIO_STEP_OPEN_TO, error);
+	}
+	file->to_fs = (uint8_t)fileops_fs_of(fd, st.st_dev);
+	if ((file->flags & TAIO_DURABLE) && !filetemp_syncs_unnamed(fd)) {
+		close(fd);
+		return -EOPNOTSUPP;
+	}
+	file->temp_name[0] = '\0';
+	fileops_take_temp(file, fd);
 	return 0;
 }
 

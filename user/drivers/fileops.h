@@ -63,6 +63,9 @@ int fileops_open_from(struct taio_file *file);
  * closed on failure. */
 int fileops_opened_from(struct taio_file *file, int fd);
 
+/* ... and for one that has been looked at, too. */
+int fileops_looked_from(struct taio_file *file, int fd, const struct stat *st);
+
 /* Destination: checks, then the temporary, or the file itself. @offset: where writing will begin,
  * matters only with TAIO_IN_PLACE. to_fd, to_kind, to_fs, state, to_stat, temp_name are set. */
 int fileops_open_to(struct taio_file *file, uint64_t offset);
@@ -96,6 +99,15 @@ enum fileops_temp {
 	FILEOPS_TEMP_NAMED    /* less work where an old file will be replaced */
 };
 int fileops_make_temp(struct taio_file *file, enum fileops_temp how);
+
+/* The same for a destination that somebody else looks at and makes: @st: what is at to_path, and no
+ * symbolic link; NULL: nothing. Then the mode of an unnamed temporary in its directory; then its
+ * descriptor, which is file->to_fd from then on, and closed on failure: -EOPNOTSUPP where such a file
+ * cannot be made durable. */
+bool fileops_is_unnamed(const struct taio_file *file); /* would it be such a one? */
+int fileops_looked_to(struct taio_file *file, const struct stat *st);
+mode_t fileops_temp_mode(const struct taio_file *file);
+int fileops_made_temp(struct taio_file *file, int fd);
 
 /* TAIO_IN_PLACE: makes the destination as a file that was not there: -EEXIST, with nothing changed, if
  * it was (or is a link). to_fs is not set. */

@@ -131,7 +131,7 @@ static void filetemp_remove_dead(const char *path)
 }
 
 /* An unnamed file can only get a name through /proc where linkat(2) takes no bare descriptor. */
-static bool filetemp_can_link(void)
+bool filetemp_can_link(void)
 {
 	static _Atomic int known; /* 1: yes, 2: no */
 	int now = atomic_load_explicit(&known, memory_order_relaxed);
@@ -188,7 +188,7 @@ static int filetemp_make_named(struct taio_file *file, const char *path, mode_t 
  * Btrfs does nothing for an fsync(2) of a file without a name ("never accessible"); named after
  * that and lost with the power, it comes back empty.
  */
-static bool filetemp_syncs_unnamed(int fd)
+bool filetemp_syncs_unnamed(int fd)
 {
 	struct stat st;
 

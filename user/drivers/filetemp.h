@@ -17,6 +17,11 @@ const char *filetemp_target(const struct taio_file *file, char *room);
 /* Makes the temporary, see fileops_make_temp(). Return: descriptor, negative errno. */
 int filetemp_make(struct taio_file *file, mode_t mode, enum fileops_temp how);
 
+/* Can a file without a name be given one here? */
+bool filetemp_can_link(void);
+/* Does fsync(2) keep what is in it before it has a name? */
+bool filetemp_syncs_unnamed(int fd);
+
 /* Gives an unnamed temporary a name that must be free. Return: 0, -EEXIST, errors of linkat(2). */
 int filetemp_link(const struct taio_file *file, const char *path);
 

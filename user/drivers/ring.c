@@ -193,6 +193,7 @@ static void ring_destroy(struct ring *ring)
 		io_uring_queue_exit(&ring->uring);
 	if (ring->event_fd >= 0)
 		close(ring->event_fd);
+	ring_looks_close(ring);
 	ring_flows_close(ring);
 	ring_buffers_close(ring);
 	free(ring->ops);
@@ -216,6 +217,8 @@ static int ring_make(struct taio_host *host, struct ring **ret_ring)
 	if (!ring->ops)
 		goto fail;
 	rc = ring_flows_open(ring);
+	if (rc == 0)
+		rc = ring_looks_open(ring);
 	if (rc == 0)
 		rc = ring_buffers_open(ring);
 	if (rc == 0)

@@ -11,7 +11,8 @@
  *   ring_chunk.c    piece by piece
  *   ring_buffer.c   registered memory and bounce buffers
  *   ring_file.c     O_DIRECT descriptors of files that others opened without
- *   ring_control.c  open, sync, close, connect, accept
+ *   ring_control.c  sync, close, connect, accept
+ *   ring_open.c     openat and statx of both ends of a copy
  *
  * Promises that hold everywhere here: an operation has a slot (struct ring_op) from the entry that
  * starts it to its last completion, and no step is given back while it owns one; slots are
@@ -47,6 +48,8 @@
 #define RING_FLOWS       128
 #define RING_CHUNKS      8 /* of a flow */
 #define RING_FILES       32
+#define RING_LOOKS       64   /* files that are being opened */
+#define RING_LOOK_PATH   512  /* longer paths are left to others */
 #define RING_FIXED_MAX   1024 /* registered buffers of the program */
 #define RING_SLABS       16   /* of RING_SLAB_BYTES: bounce buffers */
 #define RING_SLAB_BYTES  (2UL << 20)
@@ -116,6 +119,7 @@ struct ring_buffer {
 };
 
 struct ring_flow;
+struct ring_look;
 
 struct ring {
 	/* what every step touches */
@@ -149,6 +153,7 @@ struct ring {
 	uint64_t timer_ns; /* when the timer in the ring ends, by the coarse clock; 0: none */
 
 	struct ring_flow *flows, *free_flow;
+	struct ring_look *looks, *free_look;
 	struct ring_file files[RING_FILES];
 	uint8_t last_file;     /* the one that was opened or found last */
 	uint32_t direct_align; /* largest alignment seen on a file; for fits() */
@@ -223,14 +228,15 @@ void ring_show(struct ring *ring);
 
 /* What a step keeps in priv[] while the ring has it. */
 enum ring_priv {
-	RING_PRIV_OP,     /* slot, of a plain step */
-	RING_PRIV_FLOW,   /* struct ring_flow, 0: plain step, or RING_SENDS */
-	RING_PRIV_FD,     /* plain step: the descriptor to use */
-	RING_PRIV_STATE,  /* the driver's */
-	RING_PRIV_BYTES,  /* the driver's */
-	RING_PRIV_COUNT,  /* the driver's */
-	RING_PRIV_CANCEL, /* ring_cancel() was called */
-	RING_PRIV_FILE    /* struct ring_file, or 0 */
+	RING_PRIV_OP,                   /* slot, of a plain step */
+	RING_PRIV_FLOW,                 /* struct ring_flow, 0: plain step, or RING_SENDS */
+	RING_PRIV_FD,                   /* plain step: the descriptor to use */
+	RING_PRIV_STATE,                /* the driver's */
+	RING_PRIV_BYTES,                /* the driver's */
+	RING_PRIV_COUNT,                /* the driver's */
+	RING_PRIV_CANCEL,               /* ring_cancel() was called */
+	RING_PRIV_FILE,                 /* struct ring_file, or 0 */
+	RING_PRIV_LOOK = RING_PRIV_FILE /* ring_open.c: struct ring_look */
 };
 #define RING_SENDS 1 /* a step of ring_zc.c */
 _Static_assert(RING_PRIV_FILE < TAIO_STEP_PRIVATE, "a step has so much private room");
@@ -382,6 +388,18 @@ void ring_files_close(struct ring *ring);
 
 /* ---- ring_control.c ------------------------------------------------------------------------- */
 
+/* Can it be done by the ring? No system call. */
+bool ring_control_fits(const struct taio_step *step);
 enum taio_submit ring_control_submit(struct ring *ring, struct taio_step *step);
+/* For control steps: takes one of the slots; ends the step and gives it back. */
+struct ring_op *ring_control_op(struct ring *ring, struct taio_step *step, ring_done_fn done);
+void ring_control_finish(struct ring *ring, struct ring_op *op, int64_t result);
+
+/* ---- ring_open.c ---------------------------------------------------------------------------- */
+
+int ring_looks_open(struct ring *ring);
+void ring_looks_close(struct ring *ring);
+bool ring_open_fits(const struct taio_file *file);
+enum taio_submit ring_open_submit(struct ring *ring, struct taio_step *step);
 
 #endif /* TAIO_DRIVERS_RING_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * ring_control.c: control steps through the ring: fsync of a file or directory, close, open of a
- * source, connect, accept. What a step means is said elsewhere (fileops.h, netops.h); here is only
+ * ring_control.c: control steps through the ring: fsync of a file or directory, close, connect,
+ * accept; opening is in ring_open.c. What a step means is said elsewhere (fileops.h, netops.h); here is only
  * the waiting without a thread. Cases that need more than that (Unix sockets, datagrams, symbolic
  * links) are -EOPNOTSUPP before anything was done: the drivers sys and net know them.
  */
@@ -24,9 +24,8 @@
 
 #define BACKLOG      1
 #define SOCKET_FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
-#define OPEN_FLAGS   (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
-static void control_finish(struct ring *ring, struct ring_op *op, int64_t result)
+void ring_control_finish(struct ring *ring, struct ring_op *op, int64_t result)
 {
 	op->step->result = result;
 	ring_finish(ring, RING_URING, op->step);
@@ -40,7 +39,7 @@ static enum taio_submit control_refuse(struct taio_step *step, int error)
 	return TAIO_DONE;
 }
 
-static struct ring_op *control_op(struct ring *ring, struct taio_step *step, ring_done_fn done)
+struct ring_op *ring_control_op(struct ring *ring, struct taio_step *step, ring_done_fn done)
 {
 	struct ring_op *op = ring_op_get(ring, RING_URING, step, done);
 
@@ -73,12 +72,12 @@ static void sync_done(struct ring *ring, struct ring_op *op, int32_t res, uint32
 	}
 	if (step->op == TAIO_OP_SYNC_DIR)
 		close((int)step->priv[RING_PRIV_FD]);
-	control_finish(ring, op, res);
+	ring_control_finish(ring, op, res);
 }
 
 static enum taio_submit control_sync(struct ring *ring, struct taio_step *step, int fd)
 {
-	const struct ring_op *op = control_op(ring, step, sync_done);
+	const struct ring_op *op = ring_control_op(ring, step, sync_done);
 
 	step->priv[RING_PRIV_FD] = (uint32_t)fd;
 	sync_start(ring, op);
@@ -101,12 +100,17 @@ static int directory_open(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
+static bool sync_dir_fits(const struct taio_file *file)
+{
+	return file && file->to_path && !(file->state & FILEOPS_TO_LINK);
+}
+
 static enum taio_submit control_sync_dir(struct ring *ring, struct taio_step *step)
 {
 	const struct taio_file *file = step->file;
 	int fd;
 
-	if (!file || !file->to_path || (file->state & FILEOPS_TO_LINK))
+	if (!sync_dir_fits(file))
 		return control_refuse(step, -EOPNOTSUPP);
 	fd = directory_open(file->to_path);
 	if (fd < 0) /* it may be written and not read: there is another way */
@@ -117,42 +121,15 @@ static enum taio_submit control_sync_dir(struct ring *ring, struct taio_step *st
 static void close_done(struct ring *ring, struct ring_op *op, int32_t res, uint32_t flags)
 {
 	(void)flags;
-	control_finish(ring, op, res == -EINTR ? 0 : res); /* it is closed all the same */
+	ring_control_finish(ring, op, res == -EINTR ? 0 : res); /* it is closed all the same */
 }
 
 static enum taio_submit control_close(struct ring *ring, struct taio_step *step)
 {
-	struct ring_op *op = control_op(ring, step, close_done);
+	struct ring_op *op = ring_control_op(ring, step, close_done);
 	struct io_uring_sqe *sqe = ring_sqe(ring);
 
 	io_uring_prep_close(sqe, step->from.fd);
-	ring_sqe_done(ring, sqe, op);
-	return TAIO_QUEUED;
-}
-
-static void open_done(struct ring *ring, struct ring_op *op, int32_t res, uint32_t flags)
-{
-	struct taio_file *file = op->step->file;
-
-	(void)flags;
-	if (res == -EAGAIN || res == -ENXIO) /* a lease, a socket: sys knows what to do */
-		control_finish(ring, op, -EOPNOTSUPP);
-	else if (res < 0)
-		control_finish(ring, op, fileops_fail(file, TAIO_STEP_OPEN_FROM, res));
-	else
-		control_finish(ring, op, fileops_opened_from(file, res));
-}
-
-static enum taio_submit control_open(struct ring *ring, struct taio_step *step)
-{
-	struct ring_op *op;
-	struct io_uring_sqe *sqe;
-
-	if (step->file->side != 0 || !step->file->from_path)
-		return control_refuse(step, -EOPNOTSUPP);
-	op = control_op(ring, step, open_done);
-	sqe = ring_sqe(ring);
-	io_uring_prep_openat(sqe, AT_FDCWD, step->file->from_path, OPEN_FLAGS, 0);
 	ring_sqe_done(ring, sqe, op);
 	return TAIO_QUEUED;
 }
@@ -171,6 +148,12 @@ static bool addr_is_internet(const struct taio_addr *addr)
 	const int family = addr->peer[addr->current].ss_family;
 
 	return addr->type == SOCK_STREAM && (family == AF_INET || family == AF_INET6);
+}
+
+/* One that another device has begun is left to that. */
+static bool addr_fits(const struct taio_addr *addr)
+{
+	return addr->fd < 0 && addr->listen_fd < 0 && addr->count > 0 && addr_is_internet(addr);
 }
 
 /* With a port of its own choice the kernel can connect a socket to itself. */
@@ -227,7 +210,7 @@ static void connect_done(struct ring *ring, struct ring_op *op, int32_t res, uin
 			return;
 		}
 	}
-	control_finish(ring, op, res);
+	ring_control_finish(ring, op, res);
 }
 
 static enum taio_submit control_connect(struct ring *ring, struct taio_step *step)
@@ -238,10 +221,9 @@ static enum taio_submit control_connect(struct ring *ring, struct taio_step *ste
 
 	if (addr->count == 0)
 		return control_refuse(step, -EDESTADDRREQ);
-	/* one that another device has begun is left to that */
-	if (addr->fd >= 0 || addr->listen_fd >= 0 || !addr_is_internet(addr))
+	if (!addr_fits(addr))
 		return control_refuse(step, -EOPNOTSUPP);
-	op = control_op(ring, step, connect_done);
+	op = ring_control_op(ring, step, connect_done);
 	rc = connect_start(ring, op);
 	if (rc) {
 		ring_op_put(ring, op);
@@ -328,7 +310,7 @@ static void accept_done(struct ring *ring, struct ring_op *op, int32_t res, uint
 		stream_tune(res);
 		res = 0;
 	}
-	control_finish(ring, op, res);
+	ring_control_finish(ring, op, res);
 }
 
 static enum taio_submit control_accept(struct ring *ring, struct taio_step *step)
@@ -338,7 +320,7 @@ static enum taio_submit control_accept(struct ring *ring, struct taio_step *step
 
 	if (addr->count == 0)
 		return control_refuse(step, -EDESTADDRREQ);
-	if (addr->listen_fd >= 0 || !addr_is_internet(addr))
+	if (!addr_fits(addr))
 		return control_refuse(step, -EOPNOTSUPP);
 	rc = listen_begin(ring, addr);
 	while ((rc == -EADDRNOTAVAIL || rc == -EAFNOSUPPORT) && addr->current + 1 < addr->count) {
@@ -347,8 +329,23 @@ static enum taio_submit control_accept(struct ring *ring, struct taio_step *step
 	}
 	if (rc)
 		return control_refuse(step, rc);
-	accept_start(ring, control_op(ring, step, accept_done));
+	accept_start(ring, ring_control_op(ring, step, accept_done));
 	return TAIO_QUEUED;
+}
+
+bool ring_control_fits(const struct taio_step *step)
+{
+	switch (step->op) {
+	case TAIO_OP_OPEN:
+		return ring_open_fits(step->file);
+	case TAIO_OP_SYNC_DIR:
+		return sync_dir_fits(step->file);
+	case TAIO_OP_CONNECT:
+	case TAIO_OP_ACCEPT:
+		return addr_fits(step->addr);
+	default:
+		return true;
+	}
 }
 
 enum taio_submit ring_control_submit(struct ring *ring, struct taio_step *step)
@@ -363,7 +360,7 @@ enum taio_submit ring_control_submit(struct ring *ring, struct taio_step *step)
 	case TAIO_OP_CLOSE:
 		return control_close(ring, step);
 	case TAIO_OP_OPEN:
-		return control_open(ring, step);
+		return ring_open_submit(ring, step);
 	case TAIO_OP_CONNECT:
 		return control_connect(ring, step);
 	case TAIO_OP_ACCEPT:

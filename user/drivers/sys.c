@@ -56,7 +56,7 @@ static int64_t sys_run(struct taio_device *dev, struct taio_step *step)
 }
 
 static const struct taio_capability sys_caps[] = {
-	{ .op = TAIO_OP_OPEN, .flags = TAIO_CAP_BLOCKING, .base_ns = 6000 },
+	{ .op = TAIO_OP_OPEN, .flags = TAIO_CAP_BLOCKING, .base_ns = 3000 },
 	{ .op = TAIO_OP_META, .flags = TAIO_CAP_BLOCKING, .base_ns = 1000 },
 	{ .op = TAIO_OP_SYNC, .flags = TAIO_CAP_BLOCKING, .cpu_permille = 50, .base_ns = 1000000 },
 	{ .op = TAIO_OP_PUBLISH, .flags = TAIO_CAP_BLOCKING, .base_ns = 6000 },

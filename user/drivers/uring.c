@@ -32,6 +32,8 @@ static enum taio_submit uring_submit(struct taio_device *dev, struct taio_step *
  * kernel against it: only for programs that ignore the signal. */
 static int uring_fits(struct taio_device *dev, const struct taio_step *step)
 {
+	if (step->op != TAIO_OP_COPY)
+		return ring_control_fits(step);
 	return step->to.kind != TAIO_KIND_PIPE || ((const struct ring *)dev->priv)->sigpipe_ignored;
 }
 
@@ -109,10 +111,10 @@ static const struct taio_capability uring_caps[] = {
 	  .ps_per_byte = 380 },
 	{ .op = TAIO_OP_SYNC, .parallel = 4, .cpu_permille = 50, .base_ns = 60000 },
 	{ .op = TAIO_OP_SYNC_DIR, .parallel = 4, .cpu_permille = 50, .base_ns = 60000 },
-	{ .op = TAIO_OP_OPEN, .parallel = 2, .base_ns = 3000 },
-	{ .op = TAIO_OP_CLOSE, .parallel = 2, .base_ns = 1000 },
-	{ .op = TAIO_OP_CONNECT, .parallel = 64, .base_ns = 20000 },
-	{ .op = TAIO_OP_ACCEPT, .parallel = 64, .base_ns = 10000 },
+	{ .op = TAIO_OP_OPEN, .parallel = 2, .base_ns = 6000 },
+	{ .op = TAIO_OP_CLOSE, .parallel = 2, .base_ns = 1500 },
+	{ .op = TAIO_OP_CONNECT, .parallel = 64, .base_ns = 22000 },
+	{ .op = TAIO_OP_ACCEPT, .parallel = 64, .base_ns = 12000 },
 	{ .op = TAIO_OP_NONE },
 };
 

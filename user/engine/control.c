@@ -230,6 +230,22 @@ static bool control_had_choice(const struct taio *e, enum taio_step_type type,
 	}
 }
 
+/* A descriptor is gone whatever close(2) says, a second fsync(2) says 0 although bytes are lost, and
+ * a whole file knows its own ways. */
+static bool control_may_retry(enum taio_step_type type, int error)
+{
+	switch (type) {
+	case TAIO_STEP_CLOSE:
+	case TAIO_STEP_FILE:
+		return false;
+	case TAIO_STEP_SYNC:
+	case TAIO_STEP_SYNC_DIR:
+		return error == -EOPNOTSUPP; /* it was not tried */
+	default:
+		return true;
+	}
+}
+
 static enum engine_next control_result(struct taio *e, struct request *r, struct taio_step *step)
 {
 	enum taio_step_type type = request_fifo_head(r);
@@ -256,7 +272,7 @@ static enum engine_next control_result(struct taio *e, struct request *r, struct
 	if (step->result == -EINTR)
 		return ENGINE_AGAIN;
 	/* Only where the picker had a choice can a step go another way. */
-	if (control_had_choice(e, type, step) && type != TAIO_STEP_FILE &&
+	if (control_had_choice(e, type, step) && control_may_retry(type, (int)step->result) &&
 	    route_worth_retry((int)step->result) && ++r->attempts < 3) {
 		r->excluded |= 1ULL << step->device;
 		r->retries++;
@@ -297,14 +313,21 @@ static void control_fill(struct taio *e, struct request *r, enum taio_step_type 
 	if (type == TAIO_STEP_FILE) {
 		step->to.kind = r->to.kind;
 		step->len = e->file_bytes[r->to.kind == TAIO_KIND_STREAM];
-	} else if (type == TAIO_STEP_OPEN_TO)
+	} else if (type == TAIO_STEP_OPEN_TO) {
 		r->file->side = 1;
-	else if (type == TAIO_STEP_OPEN_FROM) {
+		step->to.kind = TAIO_KIND_FILE; /* priced apart from the opening of a source */
+	} else if (type == TAIO_STEP_OPEN_FROM) {
 		r->file->side = 0;
 		if (mirror_is(&r->from))
 			mirror_next(r);
-	} else if (type == TAIO_STEP_CLOSE)
+	} else if (type == TAIO_STEP_CLOSE) {
 		step->from.fd = control_end(r, side)->fd;
+		step->to.kind = control_end(r, side)->kind;
+		step->to.fs = control_end(r, side)->fs;
+	} else if ((type == TAIO_STEP_CONNECT || type == TAIO_STEP_ACCEPT) &&
+		   !step->addr->began_ns) {
+		step->addr->began_ns = e->now_ns;
+	}
 }
 
 /* End of stream for the peer, end mark for datagrams. */
@@ -340,38 +363,59 @@ static bool control_is_idle(const struct request *r, enum taio_step_type type)
 	}
 }
 
-/* Control steps on files take microseconds, and run on the thread without being picked. On a file
- * system where one of them took long (a cold directory, a server far away) the next ones stop nobody:
- * what the ring can do as well is picked by price for a while, the rest goes to a worker. */
-static uint8_t control_device(const struct taio *e, enum taio_step_type type)
+static bool control_has_rivals(enum taio_step_type type)
+{
+	return type == TAIO_STEP_OPEN_FROM || type == TAIO_STEP_OPEN_TO ||
+	       type == TAIO_STEP_CLOSE || type == TAIO_STEP_CONNECT || type == TAIO_STEP_ACCEPT;
+}
+
+/*
+ * Control steps on files take microseconds, and a lone request runs them on the thread without a
+ * decision. Beside other requests what the ring can do as well is picked by price. Where a step took
+ * long (a cold directory, a server far away) none runs on the thread for a while, so that the next
+ * ones stop nobody. Who forbids a device means its control steps, too, where there is another way.
+ */
+static uint8_t control_device(const struct taio *e, const struct request *r,
+			      enum taio_step_type type)
 {
 	uint8_t device = control_rules[type].device;
+	bool shared = engine_others(e) && !(e->flags & TAIO_MAY_BLOCK);
 
 	if (device == ENGINE_RESOLVER && e->worker_limit == 0)
 		return ENGINE_NET; /* no threads allowed: resolving then blocks, as documented */
-	if (device != ENGINE_SYS || e->now_ns >= e->control_slow_ns || !engine_others(e) ||
-	    (e->flags & TAIO_MAY_BLOCK))
-		return device;
-	if (type == TAIO_STEP_OPEN_FROM || type == TAIO_STEP_CLOSE)
+	if (control_has_rivals(type) &&
+	    (shared || ((e->forbid | r->forbidden) >> e->control[device] & 1)))
 		return ENGINE_PICKED;
-	return e->worker_limit ? ENGINE_SYS_ASIDE : device;
+	if (device == ENGINE_SYS && shared && e->now_ns < e->control_slow_ns && e->worker_limit)
+		return ENGINE_SYS_ASIDE;
+	return device;
+}
+
+/* Did it hold the thread for long? */
+static void control_notice(struct taio *e, const struct taio_step *step)
+{
+	if (step->device == e->control[ENGINE_SYS] && e->now_ns - step->start_ns > CONTROL_SLOW_NS)
+		e->control_slow_ns = e->now_ns + CONTROL_SLOW_FOR_NS;
 }
 
 static enum route_started control_run(struct taio *e, struct request *r, enum taio_step_type type,
 				      struct taio_step *step)
 {
-	uint8_t device = control_device(e, type);
+	uint8_t device = control_device(e, r, type);
 	enum route_started started;
 
-	if (device == ENGINE_PICKED)
-		return route_start(e, r, step);
+	if (device == ENGINE_PICKED) {
+		started = route_start(e, r, step);
+		if (started == ROUTE_DONE)
+			control_notice(e, step);
+		return started;
+	}
 	step->why = device == ENGINE_SYS_ASIDE ? TAIO_WHY_BLOCKING : TAIO_WHY_ONLY;
 	step->slot = PICK_NONE;
 	step->cell = UINT16_MAX;
 	started = route_start_on(e, r, step, e->control[device]);
-	if (device == ENGINE_SYS && started == ROUTE_DONE &&
-	    e->now_ns - step->start_ns > CONTROL_SLOW_NS)
-		e->control_slow_ns = e->now_ns + CONTROL_SLOW_FOR_NS;
+	if (started == ROUTE_DONE)
+		control_notice(e, step);
 	return started;
 }
 

@@ -80,8 +80,9 @@ static void route_name(const struct taio_step *step, char *name, size_t size)
 	bool cold = ((step->from.flags | step->to.flags) & TAIO_END_COLD) != 0;
 
 	if (step->op != TAIO_OP_COPY)
-		snprintf(name, size, "%s%s %s", operation_name(step->op),
-			 step->to.kind == TAIO_KIND_STREAM ? ">stream" : "",
+		snprintf(name, size, "%s%s%s %s", operation_name(step->op),
+			 step->to.kind ? ">" : "",
+			 step->to.kind ? operation_kind_name(step->to.kind) : "",
 			 operation_fs_name(step->to.fs));
 	else
 		snprintf(name, size, "copy %s>%s %s%s%s%s%s",
@@ -161,11 +162,19 @@ static bool route_may_block(const struct taio *e)
 	return (e->flags & TAIO_MAY_BLOCK) || (e->blocking_call && !engine_others(e));
 }
 
+/* A device that is not open yet is asked again once it is. */
+static bool route_driver_fits(struct taio_device *device, const struct taio_step *step)
+{
+	if (!device->driver->fits || (device->driver->open && !device->opened))
+		return true;
+	return device->driver->fits(device, step);
+}
+
 static bool route_fits(struct taio_device *device, const struct taio_capability *cap,
 		       const struct taio_step *step, bool pinned)
 {
 	if (step->op != TAIO_OP_COPY)
-		return true;
+		return route_driver_fits(device, step);
 	if (mirror_is(&step->from) && !mirror_reads(step, device->driver->replica))
 		return false;
 	/* The least size says where a device begins to pay. Who pinned it wants it for the rest
@@ -178,10 +187,7 @@ static bool route_fits(struct taio_device *device, const struct taio_capability 
 		if (mixed & (cap->align - 1))
 			return false;
 	}
-	/* A device that is not open yet is asked again once it is. */
-	if (!device->driver->fits || (device->driver->open && !device->opened))
-		return true;
-	return device->driver->fits(device, step);
+	return route_driver_fits(device, step);
 }
 
 /* Would it stop the thread for long while others wait? */
@@ -199,6 +205,9 @@ static bool route_stops(struct taio *e, const struct pick_context *context, unsi
 	    step->op == TAIO_OP_SYNC_DIR || step->from.fs == TAIO_FS_NET ||
 	    step->to.fs == TAIO_FS_NET)
 		return true;
+	/* A price of the past says little about the next file: see control.c. */
+	if (step->op == TAIO_OP_OPEN || step->op == TAIO_OP_CLOSE)
+		return e->now_ns < e->control_slow_ns;
 	if (c->slot == PICK_NONE)
 		return false;
 	price = e->picker->maps
@@ -298,6 +307,12 @@ static void route_run(struct taio *e, struct taio_device *device, struct taio_st
 		step->cpu_ns = clock_thread_ns() - before_ns;
 }
 
+/* How long that takes says nothing about the device, which is not busy with it either. */
+static bool route_waits_for_peer(const struct taio_step *step)
+{
+	return step->op == TAIO_OP_CONNECT || step->op == TAIO_OP_ACCEPT;
+}
+
 /* It waits for the device and for nobody else. */
 static bool route_is_bounded(const struct taio_step *step)
 {
@@ -345,7 +360,8 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	}
 	if (submitted == TAIO_BUSY)
 		return ROUTE_FULL;
-	pick_submitted(e->picker, number, step->start_ns);
+	if (!route_waits_for_peer(step))
+		pick_submitted(e->picker, number, step->start_ns);
 	step->bounded = route_is_bounded(step);
 	if (step->bounded)
 		pick_admitted(e->picker, number);
@@ -367,8 +383,7 @@ bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step)
 
 	if (device_open(e, number))
 		return false;
-	return step->op != TAIO_OP_COPY || !device->driver->fits ||
-	       device->driver->fits(device, step);
+	return !device->driver->fits || device->driver->fits(device, step);
 }
 
 /* Some decisions are looked at by the watchdog of the policy. */
@@ -562,6 +577,17 @@ static void route_file_class(struct taio *e, const struct taio_step *step,
 	choice->predicted_ns = (uint32_t)(e->now_ns - step->start_ns);
 }
 
+/* Does its error say something about the device? Not where that is the one that can do a control step
+ * everywhere, nor if it was about one message. */
+static bool route_is_blamed(const struct taio_device *device, const struct taio_step *step)
+{
+	if (step->result >= 0 || step->slot == PICK_NONE || !route_worth_retry((int)step->result))
+		return false;
+	if (step->op != TAIO_OP_COPY)
+		return step->op != TAIO_OP_FILE && device_is_async(device);
+	return !(route_is_messages(step) && step->result == -EXDEV);
+}
+
 static void route_account(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct taio_device *device = &e->device[step->device];
@@ -579,7 +605,8 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		       route_is_messages(step);
 	bool queued;
 
-	result.occupied = !device->worker && !device_is_async(device);
+	result.occupied = (!device->worker && !device_is_async(device)) ||
+			  route_waits_for_peer(step);
 	result.bounded = step->bounded;
 	step->bounded = 0;
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
@@ -605,16 +632,14 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		if (result.learn)
 			route_file_class(e, step, &choice);
 	} else {
-		result.learn = step->result >= 0;
+		result.learn = step->result >= 0 && step->op != TAIO_OP_ACCEPT;
 	}
+	if (step->op == TAIO_OP_CONNECT) /* by whatever device, and in how many calls */
+		result.submit_ns = step->addr->began_ns;
 	if (mirror_is(&step->from)) {
 		result.error = step->result < 0 && step->result != -ECANCELED &&
 			       step->failed_side != 2;
-	} else if (step->result < 0 && step->result != -EAGAIN && step->result != -ECANCELED &&
-		   step->slot != PICK_NONE && step->op != TAIO_OP_FILE &&
-		   !(route_is_messages(step) &&
-		     step->result == -EXDEV) && /* only that one message */
-		   route_worth_retry((int)step->result)) {
+	} else if (route_is_blamed(device, step)) {
 		if (route_is_passing((int)step->result))
 			result.error = true;
 		else
