@@ -395,7 +395,7 @@ vmtest-shell: setup-vm
 
 crash: setup-vm
 	@$(MAKE) all
-	@BUILD=$(BUILD) CYCLES=$(or $(CYCLES),50) vmtest/crash.sh '$(or $(KERNEL),6.12)' $(TYPE)
+	@BUILD=$(BUILD) $(if $(CYCLES),CYCLES=$(CYCLES)) vmtest/crash.sh $(CRASH_FLAGS) '$(or $(KERNEL),6.12)' $(TYPE)
 
 kill9: all
 	@BUILD=$(BUILD) KILLS=$(or $(KILLS),1000) tests/kill9.sh

@@ -201,7 +201,7 @@ struct taio_message_counters {
 	uint64_t sent;      /**< given to the network, or to a device's ring */
 	uint64_t completed; /**< of these, those that the kernel has taken for good; what a device's
 			     *   ring never gave back is missing here */
-	uint64_t received;  /**< end marks of copies too */
+	uint64_t received;  /**< without the end marks of copies */
 	uint64_t bytes;     /**< payload sent or received */
 	uint64_t dropped[TAIO_DROP_COUNT]; /**< by enum taio_drop */
 };

@@ -206,11 +206,10 @@ struct taio_step {
 	uint8_t failed_side;  /* with an error: 0 unknown, 1 source, 2 destination */
 	uint8_t copied;       /* a device that promised zero copy had to copy after all */
 	uint8_t attempts;     /* engine's: of these bytes, after errors */
-	uint8_t claim;    /* enum taio_claim: what the device has of the source, see release() */
-	int16_t report;   /* errno (negative) of the last of ... */
-	uint16_t reports; /* ... so many reports of hosts about datagrams sent earlier */
-	uint32_t
-		packets; /* datagrams of a step that moved bytes, end marks received included, ... */
+	uint8_t claim;      /* enum taio_claim: what the device has of the source, see release() */
+	int16_t report;     /* errno (negative) of the last of ... */
+	uint16_t reports;   /* ... so many reports of hosts about datagrams sent earlier */
+	uint32_t packets;   /* datagrams of a step that moved bytes, without end marks, ... */
 	uint32_t strangers; /* ... and those thrown away because they were not the peer's */
 	uint8_t replicas;   /* engine's: of a mirrored source, mask of those that may be read */
 	uint8_t tried;      /* engine's: mask of those that failed this step */

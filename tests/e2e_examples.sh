@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
 [[ $BUILD == /* ]] || BUILD=$PWD/$BUILD
 examples=$BUILD/examples
-for name in copy send_file pointer serve plain_sendfile; do
+for name in copy send_file pointer serve plain_sendfile echo_udp; do
 	[ -x "$examples/$name" ] || { echo "$examples/$name was not built"; exit 1; }
 done
 
@@ -167,6 +167,51 @@ if command -v curl > /dev/null; then
 	is "serve: ends by SIGTERM with exit 0" test $? = 0
 else
 	skip "serve: curl is missing"
+fi
+
+# ---- echo_udp --------------------------------------------------------------------------------------
+
+if command -v python3 > /dev/null; then
+	port=$(free_port)
+	"$examples/echo_udp" "$port" > echoed 2> .err &
+	server=$!
+	children+=("$server")
+	for ((i = 0; i < 100; i++)); do
+		grep -q "$(printf ':%04X ' "$port")" /proc/net/udp6 && break
+		sleep 0.05
+	done
+	# two clients at a time, 40 datagrams under way each, all sizes, both families
+	python3 -c '
+import os, socket, sys
+port = int(sys.argv[1])
+for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+	clients = [socket.socket(family, socket.SOCK_DGRAM) for i in range(2)]
+	for c in clients:
+		c.settimeout(20)
+		c.connect((host, port))
+	for start in range(0, 200, 40):
+		sent = [[os.urandom((start + i) * 40 % 1473) for i in range(40)] for c in clients]
+		for i in range(40):
+			for c, data in zip(clients, sent):
+				c.send(data[i])
+		for c, data in zip(clients, sent):
+			for want in data:
+				if c.recv(70000) != want:
+					sys.exit("another datagram came back")
+	big = os.urandom(65507 if family == socket.AF_INET else 65000)
+	clients[0].send(big)
+	if clients[0].recv(70000) != big:
+		sys.exit("the largest one came back as another")
+' "$port" 2> .err
+	status=$?
+	is "echo_udp: every datagram comes back whole to whoever sent it" test $status = 0
+	kill -TERM "$server"
+	wait "$server"
+	status=$?
+	is "echo_udp: ends by SIGTERM with exit 0 and counts 802 in each direction" \
+		test $status = 0 -a "$(< echoed)" = "802 received, 802 sent back"
+else
+	skip "echo_udp: python3 is missing"
 fi
 
 cd / || exit 1

@@ -13,7 +13,7 @@ packages=(
 	libbpf-dev libbpf1 bpftool liburing-dev libxdp-dev libelf-dev zlib1g-dev
 	# test and demonstrate
 	g++ libclang-rt-dev libcriterion-dev
-	netcat-openbsd curl nginx-light iproute2 strace util-linux procps
+	netcat-openbsd socat curl nginx-light iproute2 strace util-linux procps
 	python3 mandoc xfsprogs btrfs-progs tcpdump tshark
 )
 vm_packages=(qemu-system-x86 busybox-static kmod e2fsprogs dmsetup zstd lz4 xz-utils binutils)

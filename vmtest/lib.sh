@@ -31,14 +31,14 @@ lib_kernel()
 	return 1
 }
 
-# lib_disk FILE TYPE: an empty file system in a file with holes
+# lib_disk FILE TYPE [BYTES]: an empty file system in a file with holes
 lib_disk()
 {
 	local options=(-q)
 
 	[ "$2" != ext4 ] || options=(-q -F -E "lazy_itable_init=1,lazy_journal_init=1")
 	rm -f "$1"
-	truncate -s 3G "$1"
+	truncate -s "${3:-3G}" "$1"
 	PATH=$PATH:/usr/sbin "mkfs.$2" "${options[@]}" "$1"
 }
 

@@ -39,7 +39,11 @@ _taio_copy()
 			compgen -f -X '!*.bpf.o' -- "$cur")
 		return
 		;;
-	--limit-rate | --timeout | --deadline | --length | --from-offset | --to-offset | \
+	--framing)
+		mapfile -t COMPREPLY < <(compgen -W 'raw length' -- "$cur")
+		return
+		;;
+	--limit-rate | --limit-packets | --datagrams | --idle | --timeout | --deadline | --length | --from-offset | --to-offset | \
 		--datagram | --jobs | --priority)
 		return
 		;;
@@ -47,7 +51,8 @@ _taio_copy()
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W '
 			--recursive --preserve --no-clobber --length --from-offset --to-offset
-			--no-sparse --durable --in-place --datagram --goal --pin --forbid --policy
+			--no-sparse --durable --in-place --datagram --framing --datagrams --idle
+			--no-end-mark --limit-packets --goal --pin --forbid --policy
 			--jobs --no-uring --no-bpf --no-cache --limit-rate --timeout --deadline
 			--priority --verbose --quiet --progress --no-progress --explain --json
 			--help' -- "$cur")

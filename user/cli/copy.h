@@ -21,16 +21,18 @@ struct copy_args {
 	const char *target;
 	const char *policy, *pin, *forbid;
 	uint64_t from_offset, to_offset;
-	uint64_t length;      /* TAIO_TO_END: all */
-	uint64_t timeout_ns;  /* of each request; 0: none */
-	uint64_t deadline_ns; /* from the start; 0: none */
-	uint64_t limit_rate;  /* bytes per second of all together; 0: none */
-	uint32_t flags;       /* enum taio_flag */
+	uint64_t length;                            /* TAIO_TO_END: all */
+	uint64_t timeout_ns;                        /* of each request; 0: none */
+	uint64_t deadline_ns;                       /* from the start; 0: none */
+	uint64_t limit_rate;                        /* bytes per second of all together; 0: none */
+	uint64_t limit_packets, datagrams, idle_ns; /* as in struct taio_options */
+	uint32_t flags;                             /* enum taio_flag */
 	uint32_t engine_flags;
 	uint32_t datagram;
 	uint32_t jobs; /* requests in flight; 0: what fits the sources */
 	uint8_t goal;
 	uint8_t priority;
+	uint8_t framing; /* enum taio_framing */
 	uint8_t recursive, verbose, quiet, explain, json;
 	uint8_t help;    /* --help was printed */
 	int8_t progress; /* 1: wanted, 0: not, -1: when stderr is a terminal */
@@ -58,6 +60,7 @@ struct copy_job {
 	struct copy_dir *dir; /* NULL: none */
 	uint64_t moved;       /* the engine counts here */
 	struct taio_trace trace;
+	struct taio_message_counters counters;
 	uint32_t next_free;
 	uint8_t busy;
 };
@@ -88,13 +91,14 @@ struct copy {
 	struct scan scan;
 	struct taio_endpoint target;
 	uint8_t target_is_dir;
-	mode_t umask;       /* with --recursive */
-	int status;         /* enum cli_status so far */
-	int stop;           /* the signal that ended the run; 0: none */
-	uint64_t start_ns;  /* of the run */
-	uint64_t files;     /* requests that ended well */
-	uint64_t bytes;     /* of requests that have ended */
-	char log[160];      /* the last line of the engine */
+	mode_t umask;                          /* with --recursive */
+	int status;                            /* enum cli_status so far */
+	int stop;                              /* the signal that ended the run; 0: none */
+	uint64_t start_ns;                     /* of the run */
+	uint64_t files;                        /* requests that ended well */
+	uint64_t bytes;                        /* of requests that have ended */
+	struct taio_message_counters counters; /* likewise */
+	char log[160];                         /* the last line of the engine */
 	struct cli_out out; /* standard output; the last, for its buffer need not be zeroed */
 };
 
@@ -122,6 +126,13 @@ int copy_link(struct copy *copy, const char *from, const char *to);
 const char *copy_link_cause(int error); /* NULL: strerror() says it */
 /* One thing less is pending below; ends the directory, and those above, with the last. */
 void copy_dir_put(struct copy *copy, struct copy_dir *dir, int failed);
+
+/* copy_datagrams.c: what became of datagrams, in words ("3 sent, 1 refused") and as a member of a
+ * JSON object; nothing where there were none. */
+void datagrams_add(struct taio_message_counters *to, const struct taio_message_counters *add);
+const char *datagrams_text(char *text, size_t size, const struct taio_message_counters *counters);
+void datagrams_json(struct cli_out *out, unsigned int *count,
+		    const struct taio_message_counters *counters);
 
 /* copy_report.c: what is told. A message that takes the progress line out of its way: */
 void copy_say(struct copy *copy, const char *format, ...) __attribute__((format(printf, 2, 3)));

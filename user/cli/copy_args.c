@@ -35,7 +35,14 @@ static const char copy_help[] =
 	"How it is written\n"
 	"      --durable        on the disk before it counts as copied (fsync)\n"
 	"      --in-place       into the old file, instead of replacing it at the end\n"
-	"      --datagram N     bytes of each datagram (1472)\n"
+	"\n"
+	"Datagrams\n"
+	"      --datagram N     bytes of each one that is sent (1472)\n"
+	"      --framing MODE   in a file or stream: raw (default); length: 4 bytes before each\n"
+	"      --datagrams N    receiving ends after so many\n"
+	"      --idle TIME      receiving ends when nothing came for so long\n"
+	"      --no-end-mark    an empty datagram is no end, and none is sent\n"
+	"      --limit-packets N  so many per second at most\n"
 	"\n"
 	"Which way it goes\n"
 	"      --goal GOAL      keep small: latency, throughput (default) or cpu time\n"
@@ -79,6 +86,11 @@ enum copy_option {
 	OPT_FROM_OFFSET,
 	OPT_TO_OFFSET,
 	OPT_DATAGRAM,
+	OPT_FRAMING,
+	OPT_DATAGRAMS,
+	OPT_IDLE,
+	OPT_NO_END_MARK,
+	OPT_LIMIT_PACKETS,
 	OPT_NO_SPARSE,
 	OPT_JOBS,
 	OPT_PROGRESS,
@@ -111,6 +123,11 @@ static const struct option copy_options[] = {
 	{ "from-offset", required_argument, NULL, OPT_FROM_OFFSET },
 	{ "to-offset", required_argument, NULL, OPT_TO_OFFSET },
 	{ "datagram", required_argument, NULL, OPT_DATAGRAM },
+	{ "framing", required_argument, NULL, OPT_FRAMING },
+	{ "datagrams", required_argument, NULL, OPT_DATAGRAMS },
+	{ "idle", required_argument, NULL, OPT_IDLE },
+	{ "no-end-mark", no_argument, NULL, OPT_NO_END_MARK },
+	{ "limit-packets", required_argument, NULL, OPT_LIMIT_PACKETS },
 	{ "no-sparse", no_argument, NULL, OPT_NO_SPARSE },
 	{ "jobs", required_argument, NULL, OPT_JOBS },
 	{ "progress", no_argument, NULL, OPT_PROGRESS },
@@ -160,6 +177,9 @@ static int copy_args_switch(struct copy_args *args, int option)
 	case OPT_NO_SPARSE:
 		args->flags |= TAIO_NO_SPARSE;
 		return 1;
+	case OPT_NO_END_MARK:
+		args->flags |= TAIO_NO_SHUTDOWN;
+		return 1;
 	case OPT_PROGRESS:
 		args->progress = 1;
 		return 1;
@@ -201,6 +221,44 @@ static int copy_args_goal(struct copy_args *args, const char *text)
 
 _Static_assert(TAIO_GOAL_LATENCY == 0 && TAIO_GOAL_THROUGHPUT == 1 && TAIO_GOAL_CPU == 2,
 	       "copy_args_goal() goes by this order");
+
+static int copy_args_framing(struct copy_args *args, const char *text)
+{
+	static const char name[][8] = { "raw", "length" };
+
+	for (uint8_t i = 0; i < 2; i++) {
+		if (strcmp(text, name[i]) == 0) {
+			args->framing = i; /* the order of enum taio_framing */
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+_Static_assert(TAIO_FRAMING_RAW == 0 && TAIO_FRAMING_LENGTH == 1,
+	       "copy_args_framing() goes by this order");
+
+/* Options of datagrams with a value, but the first. Return: 0, -EINVAL, -ERANGE. */
+static int copy_args_datagrams(struct copy_args *args, int option, const char *text)
+{
+	int error;
+
+	switch (option) {
+	case OPT_FRAMING:
+		return copy_args_framing(args, text);
+	case OPT_DATAGRAMS:
+		error = cli_parse_number(text, UINT32_MAX, &args->datagrams);
+		return error == 0 && args->datagrams == 0 ? -ERANGE : error;
+	case OPT_IDLE:
+		error = cli_parse_duration(text, &args->idle_ns);
+		return error == 0 && args->idle_ns == 0 ? -ERANGE : error;
+	case OPT_LIMIT_PACKETS:
+		error = cli_parse_number(text, UINT32_MAX, &args->limit_packets);
+		return error == 0 && args->limit_packets == 0 ? -ERANGE : error;
+	default:
+		return -EINVAL;
+	}
+}
 
 /* Options with a value. Return: 0, -EINVAL, -ERANGE. */
 static int copy_args_value(struct copy_args *args, int option, const char *text)
@@ -245,7 +303,7 @@ static int copy_args_value(struct copy_args *args, int option, const char *text)
 		args->jobs = (uint32_t)number;
 		return error == 0 && number == 0 ? -ERANGE : error;
 	default:
-		return -EINVAL;
+		return copy_args_datagrams(args, option, text);
 	}
 }
 

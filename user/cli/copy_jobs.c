@@ -54,7 +54,7 @@ static uint32_t copy_job_count(const struct copy_args *args)
 	if (args->jobs)
 		return args->jobs;
 	/* with a rate for all together they go one by one */
-	if ((args->sources == 1 && !args->recursive) || args->limit_rate)
+	if ((args->sources == 1 && !args->recursive) || args->limit_rate || args->limit_packets)
 		return 1;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
 		uint64_t free_fds =
@@ -205,6 +205,7 @@ static void copy_complete(struct copy *copy, const struct taio_event *event)
 
 	copy->in_flight--;
 	copy->bytes += event->bytes;
+	datagrams_add(&copy->counters, &job->counters);
 	if (event->result >= 0)
 		copy->files++;
 	copy_report_event(copy, job, event);
@@ -330,6 +331,7 @@ static struct copy_job *copy_job_get(struct copy *copy, const char *from, const 
 	job->to = memcpy(job->names + from_size, to, to_size);
 	job->dir = dir;
 	job->moved = 0;
+	memset(&job->counters, 0, sizeof(job->counters));
 	if (job->trace.step) {
 		memset(job->trace.step, 0, COPY_TRACE_ROWS * sizeof(*job->trace.step));
 		job->trace.capacity = COPY_TRACE_ROWS;
@@ -363,6 +365,17 @@ static void copy_options_fill(const struct copy *copy, struct copy_job *job,
 		options->length = args->length;
 	if (job->trace.step)
 		options->trace = &job->trace;
+	options->framing = args->framing;
+	options->datagrams = args->datagrams;
+	options->idle_ns = args->idle_ns;
+	options->limit_packets = args->limit_packets;
+}
+
+/* Can there be datagrams? A file needs no counters for them. */
+static int copy_has_peer(const struct taio_endpoint *from, const struct taio_endpoint *to)
+{
+	return from->type == TAIO_EP_ADDRESS || to->type == TAIO_EP_ADDRESS ||
+	       from->type == TAIO_EP_FD || to->type == TAIO_EP_FD;
 }
 
 static int copy_submit(struct copy *copy, const struct taio_endpoint *from,
@@ -372,6 +385,8 @@ static int copy_submit(struct copy *copy, const struct taio_endpoint *from,
 	int error;
 
 	copy_options_fill(copy, job, &options);
+	if (copy_has_peer(from, to))
+		options.counters = &job->counters;
 	for (;;) {
 		error = taio_copy(copy->engine, from, to, &options, (uint64_t)(job - copy->job));
 		if ((error != -EAGAIN && error != -ENOBUFS) || copy->in_flight == 0)

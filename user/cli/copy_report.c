@@ -13,6 +13,8 @@
 
 /* a name of PATH_MAX bytes with some of them quoted; longer ones are cut */
 #define REPORT_NAME (PATH_MAX + 512)
+/* all that can be said about datagrams */
+#define REPORT_DATAGRAMS ((TAIO_DROP_COUNT + 3) * 2 * CLI_TEXT)
 
 void copy_say(struct copy *copy, const char *format, ...)
 {
@@ -50,9 +52,10 @@ static void report_json_steps(struct copy *copy, const struct taio_trace *trace)
 
 /* @event: NULL for what never became a request. */
 static void report_json(struct copy *copy, const char *from, const char *to,
-			const struct taio_event *event, const struct taio_trace *trace, int error,
+			const struct taio_event *event, const struct copy_job *job, int error,
 			const char *cause)
 {
+	const struct taio_trace *trace = job && job->trace.step ? &job->trace : NULL;
 	struct cli_out *out = &copy->out;
 	struct taio_policy_info policy;
 	unsigned int count = 0;
@@ -71,6 +74,8 @@ static void report_json(struct copy *copy, const char *from, const char *to,
 		json_text(out, &count, "policy", policy.name);
 	if (event)
 		json_u64(out, &count, "retries", event->retries);
+	if (job)
+		datagrams_json(out, &count, &job->counters);
 	json_key(out, &count, "steps");
 	if (trace)
 		report_json_steps(copy, trace);
@@ -132,6 +137,10 @@ static const char *report_cause(const struct copy_job *job, const struct taio_ev
 	else if (event->result == -EINVAL && event->step == TAIO_STEP_OPEN_TO &&
 		 report_is_itself(job->from, job->to))
 		more = " (a file is not copied onto itself)";
+	else if (event->result == -EBADMSG)
+		more = " (not a file of datagrams with their lengths)";
+	else if (event->result == -EMSGSIZE && event->step == TAIO_STEP_WRITE)
+		more = " (the next datagram is larger than what is left of --length)";
 	else if (event->result == -EOPNOTSUPP && event->step == TAIO_STEP_OPEN_FROM &&
 		 report_is_no_file(job->from))
 		more = " (no file; `taio copy - ... < NAME` reads a FIFO)";
@@ -147,14 +156,16 @@ static void report_verbose(struct copy *copy, const struct copy_job *job,
 			   const struct taio_event *event)
 {
 	char from_name[REPORT_NAME], to_name[REPORT_NAME];
-	char bytes[CLI_TEXT], took[CLI_TEXT], rate[CLI_TEXT];
+	char bytes[CLI_TEXT], took[CLI_TEXT], rate[CLI_TEXT], datagrams[REPORT_DATAGRAMS];
 
-	copy_say(copy, "%s -> %s: %s in %s, %s, %s",
+	datagrams_text(datagrams, sizeof(datagrams), &job->counters);
+	copy_say(copy, "%s -> %s: %s in %s, %s, %s%s%s",
 		 cli_quote(from_name, sizeof(from_name), job->from),
 		 cli_quote(to_name, sizeof(to_name), job->to), cli_bytes_text(bytes, event->bytes),
 		 cli_duration_text(took, event->ns),
 		 cli_rate_text(rate, cli_rate(event->bytes, event->ns)),
-		 taio_device_name(copy->engine, event->device));
+		 taio_device_name(copy->engine, event->device), datagrams[0] ? "; datagrams: " : "",
+		 datagrams);
 }
 
 static void report_changed(struct copy *copy, const struct copy_job *job,
@@ -192,7 +203,7 @@ void copy_report_event(struct copy *copy, const struct copy_job *job,
 	if (trace)
 		explain_add(copy->explain, trace);
 	if (copy->args->json)
-		report_json(copy, job->from, job->to, event, trace, 0, cause);
+		report_json(copy, job->from, job->to, event, job, 0, cause);
 }
 
 /* ---- summaries ------------------------------------------------------------------------------ */
@@ -224,7 +235,7 @@ static void report_explain(struct copy *copy)
 	struct cli_out error_out = { .fd = STDERR_FILENO };
 	struct cli_out *out = &copy->out;
 	struct taio_policy_info policy;
-	char sum[4 * CLI_TEXT + 32];
+	char sum[4 * CLI_TEXT + 32], datagrams[REPORT_DATAGRAMS];
 
 	if (copy->args->json || copy->target.type == TAIO_EP_FD)
 		out = &error_out;
@@ -238,6 +249,8 @@ static void report_explain(struct copy *copy)
 				   policy.swaps == 1 ? "" : "s");
 	}
 	out_text(out, "\n");
+	if (datagrams_text(datagrams, sizeof(datagrams), &copy->counters)[0])
+		out_format(out, "datagrams: %s\n", datagrams);
 	/* 100 columns at most: lines that the eye can follow */
 	explain_print(copy->explain, copy->engine, out,
 		      term_width(out->fd, 100) < 100 ? term_width(out->fd, 100) : 100,

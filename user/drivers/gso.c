@@ -154,10 +154,9 @@ static int64_t gso_run(struct taio_device *dev, struct taio_step *step)
 	if (!(step->from.flags & TAIO_END_JOINED) &&
 	    setsockopt(step->from.fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) < 0)
 		return -EOPNOTSUPP;
-	if (step->to.kind == TAIO_KIND_MESSAGES) {
-		step->from.flags |= TAIO_END_JOINED;
+	step->from.flags |= TAIO_END_JOINED;
+	if (step->to.kind == TAIO_KIND_MESSAGES)
 		return gso_messages_receive(dev, step);
-	}
 	return netops_receive(dev, step);
 }
 

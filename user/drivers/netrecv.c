@@ -41,6 +41,7 @@ struct receiver {
 	size_t held;     /* bytes in the buffer that a file is to get */
 	size_t offset;   /* bytes of the next datagram that were delivered */
 	uint64_t taken;  /* bytes of this step, those held included */
+	uint32_t joined; /* datagrams that the last call gave as one */
 	bool filter;     /* only datagrams of peer count */
 	bool flows;      /* to a pipe or stream */
 	bool ended;      /* the end mark was taken */
@@ -70,6 +71,43 @@ static int receiver_init(struct receiver *r)
 
 /* ---- the next datagram ------------------------------------------------------------------------- */
 
+/* The size of the datagrams that the kernel joined; @whole if it joined none. */
+static size_t unit_of(struct msghdr *msg, size_t whole)
+{
+	int unit = 0;
+
+	for (struct cmsghdr *head = CMSG_FIRSTHDR(msg); head; head = CMSG_NXTHDR(msg, head))
+		if (head->cmsg_level == IPPROTO_UDP && head->cmsg_type == UDP_GRO)
+			memcpy(&unit, CMSG_DATA(head), sizeof(unit));
+	return unit > 0 ? (size_t)unit : whole;
+}
+
+union control {
+	struct cmsghdr align;
+	char room[CMSG_SPACE(sizeof(int))];
+};
+
+/* One that may be many: how many they are is known only to recvmsg(). */
+static ssize_t receiver_recv_joined(struct receiver *r, struct iovec *iov, int flags,
+				    struct sockaddr_storage *sender)
+{
+	union control control;
+	struct msghdr msg = { .msg_iov = iov,
+			      .msg_iovlen = 1,
+			      .msg_name = sender,
+			      .msg_namelen = sizeof(*sender),
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(r->step->from.fd, &msg, flags);
+
+	if (n > 0) {
+		size_t unit = unit_of(&msg, (size_t)n);
+
+		r->joined = (uint32_t)(((size_t)n + unit - 1) / unit);
+	}
+	return n;
+}
+
 /*
  * Receives one datagram. @ret_stranger: it is not the peer's.
  * Return: bytes, with MSG_TRUNC its whole length; negative errno.
@@ -82,10 +120,15 @@ static ssize_t receiver_recv(struct receiver *r, void *to, size_t size, int flag
 	ssize_t n;
 
 	/* recvfrom(), as recvmsg() costs a quarter more */
+	r->joined = 1;
 	do {
-		n = recvfrom(r->step->from.fd, to, size, flags | MSG_DONTWAIT,
-			     r->filter ? (struct sockaddr *)&sender : NULL,
-			     r->filter ? &len : NULL);
+		if (r->step->from.flags & TAIO_END_JOINED)
+			n = receiver_recv_joined(r, &(struct iovec){ to, size },
+						 flags | MSG_DONTWAIT, &sender);
+		else
+			n = recvfrom(r->step->from.fd, to, size, flags | MSG_DONTWAIT,
+				     r->filter ? (struct sockaddr *)&sender : NULL,
+				     r->filter ? &len : NULL);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -96,12 +139,8 @@ static ssize_t receiver_recv(struct receiver *r, void *to, size_t size, int flag
 /* The size of the datagrams that the kernel joined into the next one; @whole if it is a plain one. */
 static int64_t receiver_unit(struct receiver *r, size_t whole)
 {
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct msghdr msg = { .msg_control = &control, .msg_controllen = sizeof(control.room) };
-	int64_t unit = (int64_t)whole;
+	union control control;
+	struct msghdr msg = { .msg_control = &control, .msg_controllen = sizeof(control) };
 	ssize_t n;
 
 	do {
@@ -109,15 +148,7 @@ static int64_t receiver_unit(struct receiver *r, size_t whole)
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	for (struct cmsghdr *head = CMSG_FIRSTHDR(&msg); head; head = CMSG_NXTHDR(&msg, head)) {
-		int joined;
-
-		if (head->cmsg_level != IPPROTO_UDP || head->cmsg_type != UDP_GRO)
-			continue;
-		memcpy(&joined, CMSG_DATA(head), sizeof(joined));
-		unit = joined;
-	}
-	return unit;
+	return (int64_t)unit_of(&msg, whole);
 }
 
 /* Takes the next datagram away without looking at it. */
@@ -127,9 +158,9 @@ static void receiver_drop(struct receiver *r)
 
 	(void)receiver_recv(r, NULL, 0, MSG_TRUNC, &stranger);
 	if (stranger)
-		r->step->strangers++;
+		r->step->strangers += r->joined;
 	else
-		r->step->packets++;
+		r->step->packets += r->joined;
 }
 
 /*
@@ -263,10 +294,11 @@ static int receiver_take(struct receiver *r, size_t size)
 	if (n < 0)
 		return (int)n;
 	if (stranger) {
-		r->step->strangers++;
+		r->step->strangers += r->joined;
 		return 0;
 	}
-	r->step->packets++;
+	if (n > 0) /* an end mark is none */
+		r->step->packets += r->joined;
 	if ((size_t)n > size) {
 		/* somebody else took the datagram that was measured, and this one was larger */
 		r->lost = true;

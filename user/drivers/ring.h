@@ -65,8 +65,9 @@ enum ring_device {
 	RING_URING,
 	RING_DIRECT,
 	RING_ZC,
+	RING_XDP,
 	RING_REPLICA, /* the first of TAIO_REPLICAS */
-	RING_DEVICES = RING_REPLICA + TAIO_REPLICAS
+	RING_DEVICES = RING_REPLICA + TAIO_REPLICAS /* has_done is a mask of them */
 };
 
 struct ring;

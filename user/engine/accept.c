@@ -361,8 +361,8 @@ static int accept_dgram_options(struct taio *e, struct request *r, const struct 
 {
 	int rc;
 
-	if (!o->least && !o->limit_packets && !o->idle_ns && !o->counters && !o->datagrams &&
-	    !o->framing)
+	if (!o || (!o->least && !o->limit_packets && !o->idle_ns && !o->counters && !o->datagrams &&
+		   !o->framing && !(o->flags & TAIO_NO_SHUTDOWN)))
 		return 0;
 	rc = accept_dgram_record(e, r);
 	if (rc)
@@ -408,7 +408,7 @@ static int accept_options(struct taio *e, struct request *r, const struct taio_o
 		r->to.unit = r->from.unit = o->datagram;
 	if (o->timeout_ns)
 		r->expires_ns = e->now_ns + o->timeout_ns;
-	return accept_dgram_options(e, r, o);
+	return 0;
 }
 
 static bool accept_is_memory(const struct taio_endpoint *ep)
@@ -470,6 +470,8 @@ static int accept_fill(struct taio *e, struct request *r, const struct taio_endp
 	bool whole;
 	int rc = accept_options(e, r, options);
 
+	if (rc == 0)
+		rc = accept_dgram_options(e, r, options);
 	if (rc == 0)
 		rc = accept_end(e, r, from, 0, &plan_from);
 	if (rc == 0)

@@ -83,7 +83,7 @@ static void claim_reconsider(struct taio *e, struct request *r, const struct pic
 uint64_t claim_skip(struct taio *e, struct request *r, const struct taio_step *step,
 		    const struct pick_query *query)
 {
-	if (step->op != TAIO_OP_COPY)
+	if (step->op != TAIO_OP_COPY || step->from.kind != TAIO_KIND_DGRAM)
 		return query->skip;
 	if (!r->claim)
 		return query->skip | claim_gate(e, r, query);

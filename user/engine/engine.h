@@ -254,6 +254,8 @@ bool messages_idle_is_over(const struct taio *e, const struct request *r);
 void messages_pause(struct taio *e, struct request *r);
 /* The first message of a step is for another device than the one that had it. */
 void messages_detour(struct taio_step *step);
+/* One of the messages of a step was the end mark of a copy: it does not count as received. */
+void messages_end_mark(struct taio *e, struct request *r, const struct taio_step *step);
 void messages_stranger(struct taio *e, struct request *r); /* somebody else's was received */
 void messages_give_up(struct taio *e, struct request *r, struct taio_step *step);
 int messages_outcome(const struct request *r);           /* 0 or negative errno */

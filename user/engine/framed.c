@@ -111,8 +111,10 @@ static bool framed_is_stranger(const struct framed *f, const struct taio_message
 
 /* What was received moves together to the front of the area. A frame only ever moves to the front:
  * each lies in a slot of its own, and a slot is longer than a frame. */
-static void framed_compact(struct taio *e, struct request *r, struct framed *f, uint32_t count)
+static void framed_compact(struct taio *e, struct request *r, struct framed *f,
+			   const struct taio_step *step)
 {
+	const uint32_t count = (uint32_t)step->result;
 	const unsigned int head = framed_head(r);
 	const uint64_t room = r->length == TAIO_TO_END ? UINT64_MAX : r->length - r->moved;
 
@@ -126,7 +128,8 @@ static void framed_compact(struct taio *e, struct request *r, struct framed *f, 
 			continue;
 		}
 		if (m->whole == 0 && !(r->flags & TAIO_NO_SHUTDOWN)) {
-			r->traits |= REQUEST_ENDED; /* the end mark */
+			messages_end_mark(e, r, step);
+			r->traits |= REQUEST_ENDED;
 			break;
 		}
 		if (f->held + head + m->whole > room) {
@@ -304,7 +307,7 @@ static int framed_took(struct taio *e, struct request *r, struct framed *f, stru
 	if (step->from.kind == TAIO_KIND_MESSAGES)
 		return framed_sent(r, f, step);
 	if (step->to.kind == TAIO_KIND_MESSAGES) {
-		framed_compact(e, r, f, (uint32_t)step->result);
+		framed_compact(e, r, f, step);
 		return 0;
 	}
 	if (framed_receives(r)) {
@@ -342,7 +345,9 @@ static enum engine_next framed_wait(struct taio *e, struct request *r, struct ta
 	}
 	if (framed_receives(r) && side == 0)
 		messages_watch_idle(e, r);
-	rc = lane_wait(e, r, fd, side);
+	rc = claim_attach(e, r, fd);
+	if (rc == 0)
+		rc = lane_wait(e, r, fd, side);
 	if (rc == 0)
 		return ENGINE_PARKED;
 	engine_fail(e, r, rc, TAIO_STEP_TRANSFER, PICK_NONE);
@@ -374,7 +379,8 @@ static enum engine_next framed_failed(struct taio *e, struct request *r, struct 
 		messages_detour(step);
 		return ENGINE_AGAIN;
 	}
-	if (!route_worth_retry(error) || ++step->attempts >= FRAMED_TRIES)
+	if ((r->claim && step->to.kind == TAIO_KIND_MESSAGES) || !route_worth_retry(error) ||
+	    ++step->attempts >= FRAMED_TRIES)
 		return framed_stop(e, r, step, error);
 	if (route_is_passing(error))
 		step->excluded |= 1ULL << step->device;
@@ -392,6 +398,7 @@ static enum engine_next framed_result(struct taio *e, struct request *r, struct 
 	int error;
 
 	trace_step(e, r, step, TAIO_STEP_TRANSFER);
+	claim_answer(e, r, step);
 	if (step->result > 0) {
 		error = framed_took(e, r, f, step);
 		if (error && !r->error)
@@ -436,8 +443,9 @@ static enum engine_next framed_issue(struct taio *e, struct request *r, struct f
 
 /* ---- the step as a whole ----------------------------------------------------------------------- */
 
-static enum engine_next framed_over(struct request *r)
+static enum engine_next framed_over(struct taio *e, struct request *r)
 {
+	claim_end(e, r);
 	transfer_end_position(r);
 	if (r->length == TAIO_TO_END || r->length > r->moved)
 		r->length = r->moved;
@@ -484,7 +492,7 @@ enum engine_next framed_advance(struct taio *e, struct request *r)
 		if (what != FRAMED_STEP)
 			route_step_put(e, step);
 		if (what == FRAMED_OVER)
-			return framed_over(r);
+			return framed_over(e, r);
 		if (what == FRAMED_BROKEN) {
 			engine_fail(e, r, f->error,
 				    framed_receives(r) ? TAIO_STEP_WRITE : TAIO_STEP_READ,

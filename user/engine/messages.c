@@ -129,7 +129,9 @@ const char *messages_accept_copy(struct request *r, int *ret_error)
 	if (d->limit_packets && from == to)
 		return "a limit in packets is for datagrams";
 	*ret_error = 0;
-	d->counted = d->framing || (from && (d->datagrams || d->idle_ns || d->limit_packets));
+	d->counted = d->framing || (from && !to &&
+				    (d->datagrams || d->idle_ns || d->limit_packets ||
+				     r->flags & TAIO_NO_SHUTDOWN));
 	if (from && d->counted && !r->addr_from)
 		messages_look_for_joined(&r->from);
 	return NULL;
@@ -223,6 +225,13 @@ static void messages_look_at(struct request *r, const struct taio_step *step,
 	}
 }
 
+void messages_end_mark(struct taio *e, struct request *r, const struct taio_step *step)
+{
+	e->count[step->device].messages.received--;
+	if (r->dgram->counters)
+		r->dgram->counters->received--;
+}
+
 void messages_stranger(struct taio *e, struct request *r)
 {
 	e->messages.dropped[TAIO_DROP_STRANGER]++;
@@ -290,6 +299,7 @@ void messages_took_bytes(struct taio *e, struct request *r, struct taio_step *st
 	messages_reports(r, step, &sums);
 	sums.bytes = step->result > 0 ? (uint64_t)step->result : 0;
 	sums.dropped[TAIO_DROP_STRANGER] = step->strangers;
+	r->from.flags |= step->from.flags & TAIO_END_JOINED;
 	if (step->to.kind == TAIO_KIND_DGRAM)
 		sums.sent = sums.completed = step->packets;
 	else

@@ -578,14 +578,15 @@ static void route_file_class(struct taio *e, const struct taio_step *step,
 }
 
 /* Does its error say something about the device? Not where that is the one that can do a control step
- * everywhere, nor if it was about one message. */
+ * everywhere, nor if it was about one message or one peer. */
 static bool route_is_blamed(const struct taio_device *device, const struct taio_step *step)
 {
 	if (step->result >= 0 || step->slot == PICK_NONE || !route_worth_retry((int)step->result))
 		return false;
 	if (step->op != TAIO_OP_COPY)
 		return step->op != TAIO_OP_FILE && device_is_async(device);
-	return !(route_is_messages(step) && step->result == -EXDEV);
+	return !(step->result == -EXDEV &&
+		 (route_is_messages(step) || step->to.kind == TAIO_KIND_DGRAM));
 }
 
 static void route_account(struct taio *e, struct request *r, struct taio_step *step)

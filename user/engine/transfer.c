@@ -368,7 +368,8 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 	} else if (r->claim || !route_worth_retry((int)step->result) ||
 		   ++step->attempts >= TRANSFER_ATTEMPTS) {
 		return transfer_stop(e, r, step);
-	} else if (route_is_passing((int)step->result)) {
+	} else if (route_is_passing((int)step->result) ||
+		   (step->result == -EXDEV && step->to.kind == TAIO_KIND_DGRAM)) {
 		step->excluded |= 1ULL << step->device;
 	} else {
 		r->excluded |= 1ULL << step->device;

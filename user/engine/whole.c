@@ -39,7 +39,7 @@ bool whole_may(const struct taio *e, const struct taio_endpoint *from,
 	    from->type != TAIO_EP_PATH || !from->ptr || !*(const char *)from->ptr)
 		return false;
 	if (o && (o->pin || o->forbid || o->limit_rate || o->timeout_ns || o->trace || o->least ||
-		  o->limit_packets || o->idle_ns || o->counters))
+		  o->limit_packets || o->idle_ns || o->datagrams || o->framing || o->counters))
 		return false;
 	if (to->type == TAIO_EP_PATH)
 		return !e->pool.busy && !e->event_count && to->ptr && *(const char *)to->ptr &&
