@@ -66,7 +66,7 @@ enum ring_device {
 	RING_DIRECT,
 	RING_ZC,
 	RING_XDP,
-	RING_REPLICA, /* the first of TAIO_REPLICAS */
+	RING_REPLICA,                               /* the first of TAIO_REPLICAS */
 	RING_DEVICES = RING_REPLICA + TAIO_REPLICAS /* has_done is a mask of them */
 };
 
