@@ -46,7 +46,7 @@ lib_disk()
 # $ports, after it, make files of what it says
 lib_command()
 {
-	local append="console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=unstable no_timer_check rdinit=/init"
+	local append="console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=unstable no_timer_check rdinit=/init ${VMTEST_APPEND:-}"
 
 	# ioeventfd=off: a line that the guest has written is in its file before the guest goes on
 	# shellcheck disable=SC2054 # QEMU's own commas

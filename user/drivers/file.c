@@ -246,10 +246,8 @@ static int file_end(struct taio_file *file)
 /* Both sides are opened, the engine goes on. */
 static int file_large(struct taio_file *file, uint64_t offset)
 {
-	int fd = file->from_fd, rc;
+	int rc = fileops_looked_at_from(file);
 
-	file->from_fd = -1;
-	rc = fileops_opened_from(file, fd);
 	if (rc == 0)
 		rc = fileops_open_to(file, offset);
 	return rc;
@@ -356,12 +354,8 @@ static int64_t file_small_in_place(struct taio_device *dev, struct taio_file *fi
 	}
 	if (rc)
 		return rc;
-	if (file->to_kind != TAIO_KIND_FILE) { /* a device: the engine goes on */
-		int fd = file->from_fd;
-
-		file->from_fd = -1;
-		return fileops_opened_from(file, fd);
-	}
+	if (file->to_kind != TAIO_KIND_FILE) /* a device: the engine goes on */
+		return fileops_looked_at_from(file);
 	bytes = file_copy(file, buffer, expected);
 	if (bytes < 0)
 		return bytes;

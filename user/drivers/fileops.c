@@ -106,40 +106,53 @@ static bool fileops_may_read(mode_t mode, int *ret_error)
 	return S_ISREG(mode) || S_ISBLK(mode) || S_ISCHR(mode);
 }
 
-int fileops_looked_from(struct taio_file *file, int fd, const struct stat *st)
+/* What the open source with its from_stat is. */
+static int fileops_know_from(struct taio_file *file)
 {
-	int error;
+	const mode_t mode = file->from_stat.mode;
+	int fd = file->from_fd, error;
 
-	assert(fd >= 0 && file->from_fd < 0);
-	if (!fileops_may_read(st->st_mode, &error))
-		goto fail;
-	fileops_keep_stat(st, &file->from_stat);
-	file->from_kind = S_ISCHR(st->st_mode) ? TAIO_KIND_PIPE : TAIO_KIND_FILE;
+	if (!fileops_may_read(mode, &error))
+		return error;
+	file->from_kind = S_ISCHR(mode) ? TAIO_KIND_PIPE : TAIO_KIND_FILE;
 	file->from_fs = TAIO_FS_NONE;
 	file->size = UINT64_MAX;
-	if (S_ISREG(st->st_mode)) {
-		file->from_fs = (uint8_t)fileops_fs_of(fd, st->st_dev);
-		file->size = (uint64_t)st->st_size;
+	if (S_ISREG(mode)) {
+		file->from_fs = (uint8_t)fileops_fs_of(fd, file->from_stat.dev);
+		file->size = file->from_stat.size;
 		if (file->size >= FILEOPS_AHEAD && file->from_fs != TAIO_FS_TMPFS)
 			(void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-	} else if (S_ISBLK(st->st_mode)) {
+	} else if (S_ISBLK(mode)) {
 		file->from_fs = TAIO_FS_OTHER;
-		if (ioctl(fd, BLKGETSIZE64, &file->size) < 0) {
-			error = -errno;
-			goto fail;
-		}
+		if (ioctl(fd, BLKGETSIZE64, &file->size) < 0)
+			return -errno;
 	}
 	/* Opened so as not to hang on a FIFO; a ring would take it for "never wait for the disk",
 	 * and files that know no size may be ones that wait. */
-	if (S_ISREG(st->st_mode) && st->st_size > 0)
+	if (S_ISREG(mode) && file->from_stat.size > 0)
 		file->state |= TAIO_FILE_FROM_NONBLOCK;
-	else if (!S_ISCHR(st->st_mode))
+	else if (!S_ISCHR(mode))
 		(void)fcntl(fd, F_SETFL, 0);
-	file->from_fd = fd;
 	return 0;
-fail:
-	close(fd);
+}
+
+int fileops_looked_at_from(struct taio_file *file)
+{
+	int error = fileops_know_from(file);
+
+	if (!error)
+		return 0;
+	close(file->from_fd);
+	file->from_fd = -1;
 	return fileops_fail(file, TAIO_STEP_OPEN_FROM, error);
+}
+
+int fileops_looked_from(struct taio_file *file, int fd, const struct stat *st)
+{
+	assert(fd >= 0 && file->from_fd < 0);
+	fileops_keep_stat(st, &file->from_stat);
+	file->from_fd = fd;
+	return fileops_looked_at_from(file);
 }
 
 int fileops_opened_from(struct taio_file *file, int fd)

@@ -62,6 +62,8 @@ int fileops_open_from(struct taio_file *file);
 /* The same for a descriptor that somebody else has opened; it is file->from_fd from then on, and
  * closed on failure. */
 int fileops_opened_from(struct taio_file *file, int fd);
+/* ... and has looked at: file->from_fd with from_stat set, as they are. */
+int fileops_looked_at_from(struct taio_file *file);
 
 /* ... and for one that has been looked at, too. */
 int fileops_looked_from(struct taio_file *file, int fd, const struct stat *st);

@@ -15,23 +15,27 @@
 #include "drivers/syncops.h"
 #include "taio.h"
 
-#define FILESTREAM_COPY  (16 * 1024)  /* above, sendfile(2) beats pread(2) and send(2) */
+#define FILESTREAM_COPY  (4 * 1024)   /* above, sendfile(2) beats pread(2) and send(2) */
+#define FILESTREAM_SMALL (16 * 1024)  /* ... but up to here not by more than a step costs */
 #define FILESTREAM_PAGES (256 * 1024) /* above, other ways may be faster: the engine chooses */
 
 /* sendfile(2) asks the descriptor whether it may wait, so its flags are changed for the time of the
- * call: only on the engine's thread, which does the same for other devices. */
+ * call: only on the engine's thread, which does the same for other devices; and only where that thread
+ * may wait for a disk. */
+static bool filestream_may_send(const struct taio_device *dev)
+{
+	return !dev->worker && (dev->host->engine_flags & TAIO_MAY_BLOCK);
+}
+
 uint64_t filestream_max(const struct taio_device *dev)
 {
-	return !dev->worker && (dev->host->engine_flags & TAIO_MAY_BLOCK) ? FILESTREAM_PAGES
-									  : FILESTREAM_COPY;
+	return filestream_may_send(dev) ? FILESTREAM_PAGES : FILESTREAM_SMALL;
 }
 
 int64_t filestream_leave(struct taio_file *file, int64_t sent)
 {
-	int fd = file->from_fd, rc;
+	int rc = fileops_looked_at_from(file);
 
-	file->from_fd = -1;
-	rc = fileops_opened_from(file, fd);
 	return rc ? rc : sent;
 }
 
@@ -74,8 +78,12 @@ static int64_t filestream_copy(struct taio_file *file, uint8_t *buffer, uint64_t
 	size_t ask = expected < file->length ? expected + 1 : expected;
 	ssize_t n = pread(file->from_fd, buffer, ask, (off_t)file->offset), sent;
 
-	if (n <= 0 || (uint64_t)n != expected)
-		return filestream_leave(file, 0);
+	if (n <= 0 || (uint64_t)n != expected) { /* it changes: how long is it now? */
+		int fd = file->from_fd;
+
+		file->from_fd = -1;
+		return fileops_opened_from(file, fd);
+	}
 	sent = send(to, buffer, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent < 0 && errno != EAGAIN && errno != EINTR)
 		return fileops_fail(file, TAIO_STEP_WRITE, -errno);
@@ -85,6 +93,7 @@ static int64_t filestream_copy(struct taio_file *file, uint8_t *buffer, uint64_t
 int64_t filestream_send(struct taio_device *dev, struct taio_file *file, uint8_t *buffer,
 			uint64_t expected, int to)
 {
-	return expected <= FILESTREAM_COPY ? filestream_copy(file, buffer, expected, to)
-					   : filestream_pages(dev, file, expected, to);
+	if (expected > FILESTREAM_COPY && filestream_may_send(dev))
+		return filestream_pages(dev, file, expected, to);
+	return filestream_copy(file, buffer, expected, to);
 }

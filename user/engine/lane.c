@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -161,10 +162,9 @@ static void lane_drop(struct taio *e, struct lane *lane, int fd)
 	if (lane->registered)
 		wait_remove_fd(e, fd);
 	if (lane->unblocked) {
-		int flags = fcntl(fd, F_GETFL);
+		int off = 0;
 
-		if (flags >= 0)
-			(void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+		(void)ioctl(fd, FIONBIO, &off);
 	}
 	*lane = (struct lane){ .rate = { lane->rate[0], lane->rate[1] } };
 }

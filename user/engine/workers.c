@@ -66,6 +66,7 @@ static void workers_finish(struct workers *workers, struct taio_step *step)
 		assert(n == sizeof(one));
 		(void)n;
 		workers->sleeping = 0;
+		workers->rung = 1;
 	}
 }
 
@@ -189,7 +190,10 @@ void workers_awake(struct workers *workers)
 		return;
 	pthread_mutex_lock(&workers->lock);
 	workers->sleeping = 0;
-	n = read(workers->event_fd, &count, sizeof(count)); /* empty is fine */
-	(void)n;
+	if (workers->rung) {
+		n = read(workers->event_fd, &count, sizeof(count));
+		(void)n;
+		workers->rung = 0;
+	}
 	pthread_mutex_unlock(&workers->lock);
 }

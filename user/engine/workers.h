@@ -24,6 +24,7 @@ struct workers {
 	uint32_t in_flight; /* engine's thread only */
 	int event_fd;       /* -1 until the first step */
 	int sleeping;       /* the engine's thread waits on event_fd */
+	int rung;           /* ... which has something to read */
 	int closing;
 	int registered; /* event_fd is in the engine's epoll set */
 	pthread_t thread[WORKERS_MAX];
