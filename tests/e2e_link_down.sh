@@ -28,9 +28,16 @@ far() { nsenter -t "$far_pid" -n "$@"; }
 link_up()
 {
 	ip link set near0 up && far ip link set far0 up
-	until_true reaches
+	until_true both_up
+	# what could not be resolved meanwhile is remembered for a while
+	ip neigh flush dev near0
+	far ip neigh flush dev far0
 }
-reaches() { ip -o link show near0 | grep -q 'LOWER_UP'; }
+both_up()
+{
+	ip -o link show near0 | grep -q 'LOWER_UP.* state UP' &&
+		far ip -o link show far0 | grep -q 'LOWER_UP.* state UP'
+}
 
 ip link set lo up
 far ip link set lo up
