@@ -54,6 +54,7 @@
 #define RING_LOOK_PATH   512  /* longer paths are left to others */
 #define RING_FIXED_MAX   1024 /* registered buffers of the program */
 #define RING_SLABS       16   /* of RING_SLAB_BYTES: bounce buffers */
+#define RING_EXTRAS      16   /* memory of other devices: ring_buffer_add() */
 #define RING_SLAB_BYTES  (2UL << 20)
 #define RING_SMALL_BYTES 32768U
 #define RING_LARGE_BYTES 524288U
@@ -342,6 +343,11 @@ int ring_buffers_register(struct ring *ring);
  * Return: whether there was one. */
 bool ring_buffer_get(struct ring *ring, uint32_t size, bool fixed, struct ring_buffer *ret_buffer);
 void ring_buffer_put(struct ring *ring, struct ring_buffer *buffer);
+
+/* Registers memory of a device, at place @extra. Return: its index for READ_FIXED; negative errno:
+ * it is used like any other memory. */
+int ring_buffer_add(struct ring *ring, uint32_t extra, const struct iovec *iov);
+void ring_buffer_drop(struct ring *ring, uint32_t extra);
 
 /* Is this memory within the buffer that the step names, as the kernel knows it? */
 static inline bool ring_is_fixed(const struct ring *ring, const struct taio_end *end, uint64_t len)
