@@ -240,7 +240,7 @@ else
 	skip "loss on the way: no netem in this kernel"
 fi
 
-ls /sys/fs/bpf/ 2> /dev/null | grep -c taio-xdp > .left
+find /sys/fs/bpf -maxdepth 1 -name '*taio-xdp*' 2> /dev/null | wc -l > .left
 in_a ip link show va > .link
 is "nothing is attached to the interface" bash -c '! grep -q xdp .link'
 netns_down
