@@ -305,7 +305,8 @@ static void engine_reap(struct taio *e)
 {
 	struct taio_step *done[64], *step;
 
-	for (uint64_t left = e->in_flight ? e->open_async : 0; left; left &= left - 1) {
+	/* Also without a step in flight: a descriptor that nobody reads would end each sleep at once. */
+	for (uint64_t left = e->in_flight || e->told ? e->open_async : 0; left; left &= left - 1) {
 		struct taio_device *device = &e->device[__builtin_ctzll(left)];
 		int n;
 
@@ -317,6 +318,7 @@ static void engine_reap(struct taio *e)
 			}
 		} while (n == 64);
 	}
+	e->told = false;
 	step = workers_reap(&e->workers);
 	while (step) {
 		struct taio_step *next = step->next;

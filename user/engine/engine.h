@@ -88,6 +88,7 @@ struct taio {
 	bool urgent;        /* a completion was far from its price */
 	uint32_t judge;     /* decisions since the last one that was judged */
 	bool stopping;
+	bool told;          /* a device's descriptor was readable: it is looked after */
 	bool blocking_call; /* inside taio_get_events() without a near end */
 	bool embedded;      /* taio_fd() was called: somebody else sleeps for us */
 
