@@ -135,6 +135,7 @@ struct taio {
 	uint32_t burst;         /* bytes that a step last found in a datagram socket */
 	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
 	uint64_t file_calls;    /* devices whose calls a whole file consists of */
+	uint64_t route_unpaid;  /* of the last decision: those that would have to take the source */
 	uint64_t route_stops;   /* of the last decision: candidates left out because they block */
 	uint64_t route_alone;   /* ... because nobody else waits: a thread would be a detour */
 	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];
