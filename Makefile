@@ -178,7 +178,7 @@ $(PREFIXED): $(BUILD)/obj/.prefix
 $(BUILD)/obj/user/policy/%.o $(BUILD)/obj/user/libbpf/%.o: DEFS += -DTAIO_LIBDIR='"$(PREFIX)/lib/taio"'
 
 # what the program of a flow and its loader share
-$(BUILD)/obj/user/xdp/%.o: INC += -Ibpf
+$(BUILD)/obj/user/xdp/%.o $(BUILD)/obj/user/drivers/%.o: INC += -Ibpf
 
 $(BUILD)/schedulers/list.inc: FORCE
 	@mkdir -p $(@D)

@@ -179,6 +179,8 @@ static void driver_all(const char *name)
 	signal(SIGPIPE, SIG_IGN);
 	driver_place(name, &net);
 	world_open(&w);
+	if (conform_far >= 0) /* it writes received datagrams to files on the thread */
+		w.host.engine_flags = TAIO_MAY_BLOCK;
 	dev = world_device(&w, name);
 	if (dev && (dev->driver->flags & TAIO_DRIVER_CONTROL))
 		for (const struct taio_capability *cap = dev->driver->caps; cap->op; cap++)

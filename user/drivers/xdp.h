@@ -8,6 +8,7 @@
  *   xdp_peer.c   sockets and destinations: may frames be built for them, and how
  *   xdp_send.c   steps out of memory: frames, kicks, waiting for the kernel
  *   xdp_file.c   steps out of files: read by the ring straight into frames
+ *   xdp_recv.h   steps out of a datagram socket: receiving
  */
 #ifndef TAIO_DRIVERS_XDP_H
 #define TAIO_DRIVERS_XDP_H
@@ -125,9 +126,11 @@ struct xdp_file {
 	bool plain;  /* READV, as this kernel has no READV_FIXED */
 	struct xdp_batch batch[XDP_BATCHES];
 };
+struct xdp_recv;
 
 struct xdp {
 	struct ring *ring;
+	struct xdp_recv *recv;
 	struct taio_device *dev;
 	struct netroute *route;
 	uint32_t generation; /* of everything that a destination was judged by */

@@ -575,7 +575,8 @@ static bool route_is_blamed(const struct taio_device *device, const struct taio_
 	if (step->op != TAIO_OP_COPY)
 		return step->op != TAIO_OP_FILE && device_is_async(device);
 	return !(step->result == -EXDEV &&
-		 (route_is_messages(step) || step->to.kind == TAIO_KIND_DGRAM));
+		 (route_is_messages(step) || step->to.kind == TAIO_KIND_DGRAM ||
+		  step->from.kind == TAIO_KIND_DGRAM));
 }
 
 static void route_account(struct taio *e, struct request *r, struct taio_step *step)
