@@ -463,7 +463,7 @@ static inline bool flow_wait(struct flow *f, const struct taio_step *step)
 
 static inline bool flow_is_async(const struct taio_device *dev)
 {
-	return dev->driver->submit != NULL;
+	return dev->driver->submit && !dev->worker;
 }
 
 /* Hands in a step. Return: whether it came back at once (and then f->back counts it). */
@@ -529,7 +529,8 @@ static inline const struct taio_capability *flow_capability(const struct taio_de
 							    uint8_t from, uint8_t to)
 {
 	for (const struct taio_capability *cap = dev->driver->caps; cap->op; cap++)
-		if (cap->op == TAIO_OP_COPY && (cap->from & 1u << from) && (cap->to & 1u << to))
+		if ((dev->worker || !(cap->flags & TAIO_CAP_ON_WORKER)) &&
+		    cap->op == TAIO_OP_COPY && (cap->from & 1u << from) && (cap->to & 1u << to))
 			return cap;
 	return NULL;
 }
