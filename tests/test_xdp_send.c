@@ -39,7 +39,7 @@ static void keep_line(void *arg, const char *line)
 	snprintf(lines + used, sizeof(lines) - used, "%s\n", line);
 }
 
-static void engine_start(const char *pin)
+static void start_engine(const char *pin)
 {
 	const struct taio_engine_options options = { .size = sizeof(options),
 						     .flags = TAIO_NO_BPF | TAIO_NO_CACHE |
@@ -75,7 +75,7 @@ static void begin_with(unsigned int mtu, unsigned int queues)
 		cr_skip_test("namespaces with a veth pair cannot be made");
 	for (size_t i = 0; i < BYTES; i++)
 		data[i] = (uint8_t)(i * 7 + (i >> 8));
-	engine_start(NULL);
+	start_engine(NULL);
 	warm();
 }
 
@@ -685,7 +685,7 @@ Test(xdp_send, queue_of_another_engine_and_the_socket_goes_on)
 	cr_assert_eq(copy_bytes(fd, 1000, 100, "afxdp").result, 1000, "%s", lines);
 	must_get(to, 1000, 100);
 	engine = NULL;
-	engine_start(NULL);
+	start_engine(NULL);
 	must_refuse(fd, 100, "queue 0 of va is taken by another AF_XDP socket");
 	must_go_by_socket(fd, to, 100);
 	taio_close(engine);
@@ -708,7 +708,7 @@ Test(xdp_send, second_engine_takes_the_other_queue, .init = begin_queues)
 
 	cr_assert_eq(copy_bytes(fd, 1000, 100, "afxdp").result, 1000, "%s", lines);
 	engine = NULL;
-	engine_start(NULL);
+	start_engine(NULL);
 	cr_assert_eq(copy_bytes(fd, 1000, 100, "afxdp").result, 1000, "%s", lines);
 	check_chunks();
 	taio_close(engine);
@@ -726,7 +726,7 @@ Test(xdp_send, missing_capability_is_named)
 
 	taio_close(engine);
 	cr_assert_eq(setresuid(65534, 65534, 65534), 0);
-	engine_start(NULL);
+	start_engine(NULL);
 	count = taio_devices(engine, info, sizeof(info[0]), 64);
 	at = device_number(engine, "afxdp");
 	cr_assert(at < count);

@@ -7,8 +7,8 @@
  *   xdp.c        the device: hooks, capabilities, what it tells of itself
  *   xdp_peer.c   sockets and destinations: may frames be built for them, and how
  *   xdp_send.c   steps out of memory: frames, kicks, waiting for the kernel
- *   xdp_file.c   steps out of files: read by the ring straight into frames
  *   xdp_recv.h   steps out of a datagram socket: receiving
+ *   xdp_file.c   steps out of files: read by the ring straight into frames
  */
 #ifndef TAIO_DRIVERS_XDP_H
 #define TAIO_DRIVERS_XDP_H
@@ -93,6 +93,8 @@ struct xdp_job {
 	bool cancelled;
 };
 
+struct xdp_recv;
+
 /* Some datagrams of a file, on their way. */
 struct xdp_batch {
 	struct iovec iov[XDP_BATCH];
@@ -126,7 +128,6 @@ struct xdp_file {
 	bool plain;  /* READV, as this kernel has no READV_FIXED */
 	struct xdp_batch batch[XDP_BATCHES];
 };
-struct xdp_recv;
 
 struct xdp {
 	struct ring *ring;

@@ -112,6 +112,8 @@ static enum engine_next control_take_peer(struct taio *e, struct request *r, uns
 	end->fd = addr->fd;
 	end->kind = addr->type == SOCK_DGRAM ? TAIO_KIND_DGRAM : TAIO_KIND_STREAM;
 	end->flags |= TAIO_END_OWNED;
+	if (addr->type == SOCK_DGRAM && addr->family != AF_UNIX)
+		end->flags |= TAIO_END_UDP;
 	if (netops_is_local(addr->fd))
 		end->flags |= TAIO_END_LOCAL;
 	return control_lane(e, r, side);

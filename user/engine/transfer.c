@@ -423,6 +423,12 @@ static enum engine_next transfer_issue(struct taio *e, struct request *r, struct
 
 		if (gather_step(e, r, step))
 			return ENGINE_PARKED;
+		if (request_is_messages(r) && route_again(e, r, step)) {
+			next = transfer_result(e, r, step);
+			if (next != ENGINE_AGAIN)
+				return next;
+			continue;
+		}
 		switch (route_start(e, r, step)) {
 		case ROUTE_DONE:
 			next = transfer_result(e, r, step);
