@@ -12,6 +12,8 @@
  *   - report what happened: the bytes moved, or a negative errno with nothing moved; a short
  *     transfer is a success with a smaller result, the engine goes on from there;
  *   - never move a byte of a stream twice, never move bytes beyond step->len;
+ *   - -EXDEV of a step to a DGRAM socket means: not to this peer, or not just now. Another device gets
+ *     the step, and nothing is concluded about other peers;
  *   - never sleep in submit(), reap() or cancel().
  */
 #ifndef TAIO_DRIVER_H
