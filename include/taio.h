@@ -459,6 +459,8 @@ enum taio_why {
 	TAIO_WHY_SPREAD,      /**< taken beside the others: another core had nothing to do */
 	TAIO_WHY_POLICY,      /**< the policy picked it for this very request */
 	TAIO_WHY_DETOUR,      /**< left out: a thread, and nobody else wants this one */
+	TAIO_WHY_TAKEN,       /**< left out: another device has taken the source over */
+	TAIO_WHY_TAKING, /**< left out: it would have to take the source over, which does not pay yet */
 	TAIO_WHY_COUNT
 };
 

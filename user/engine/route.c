@@ -498,6 +498,7 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
+	e->route_unpaid = 0;
 	if (e->claimers && step->from.kind == TAIO_KIND_DGRAM) {
 		query.closed &= ~e->claimers; /* opening is part of what a claim costs */
 		query.skip = claim_skip(e, r, step, &query);
