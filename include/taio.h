@@ -650,6 +650,8 @@ struct taio_device_info {
 	uint32_t source; /**< enum taio_speed_source: where the two figures come from */
 	uint32_t in_flight;
 	uint64_t steps, bytes, errors; /**< of this engine */
+	char detail
+		[320]; /**< what it uses here, in which mode, what it left to others; may be empty */
 };
 
 enum taio_device_flag {

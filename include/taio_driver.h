@@ -372,6 +372,10 @@ struct taio_driver {
 	 * NULL: the device never claims. */
 	void (*release)(struct taio_device *dev, const struct taio_end *from,
 			enum taio_release how);
+	/* What people should know of it beside its figures: which parts of the machine it uses, in
+	 * which mode, what it left to others lately. One line, also when it is not open; cheap, no
+	 * privilege. NULL: nothing. */
+	void (*tell)(struct taio_device *dev, char *text, size_t size);
 };
 
 enum taio_driver_flag {
