@@ -129,7 +129,7 @@ endif
 
 .PHONY: all help lib bpf units bench-build setup demo test check unit sim sim-scale sim-plot bench \
 	fmt lint asan ubsan tsan fuzz install install-files uninstall clean setup-vm vmtest \
-	vmtest-shell crash kill9 FORCE
+	vmtest-self vmtest-shell crash kill9 FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -145,7 +145,8 @@ help:
 	@echo 'make sim           policies against an oracle, in virtual time (POLICY= IN= SEEDS= PLOT=)'
 	@echo 'make sim-scale     many devices and engines there; make sim-plot draws a slow device'
 	@echo 'make fuzz          each fuzz target for FUZZ_SECONDS (20)'
-	@echo 'make vmtest        tests in QEMU under Debian kernels: KERNEL=6.1 TEST=name choose; make setup-vm'
+	@echo 'make vmtest        tests in QEMU under Debian kernels: KERNEL=6.1 TEST=name SET=smoke choose'
+	@echo 'make vmtest-self   can those tests fail? A guest that panics, hangs, does nothing, ...'
 	@echo 'make vmtest-shell  a shell in such a guest: KERNEL=6.1'
 	@echo 'make crash         power cuts of a guest during durable copies: CYCLES (50) on ext4, xfs, btrfs'
 	@echo 'make kill9         KILLS (1000) copies killed at random moments: nothing torn, nothing left'
@@ -178,7 +179,7 @@ $(PREFIXED): $(BUILD)/obj/.prefix
 $(BUILD)/obj/user/policy/%.o $(BUILD)/obj/user/libbpf/%.o: DEFS += -DTAIO_LIBDIR='"$(PREFIX)/lib/taio"'
 
 # what the program of a flow and its loader share
-$(BUILD)/obj/user/xdp/%.o: INC += -Ibpf
+$(BUILD)/obj/user/xdp/%.o $(BUILD)/obj/user/drivers/%.o: INC += -Ibpf
 
 $(BUILD)/schedulers/list.inc: FORCE
 	@mkdir -p $(@D)
@@ -382,7 +383,11 @@ setup-vm:
 
 vmtest: setup-vm
 	@$(MAKE) all units
-	@BUILD=$(BUILD) vmtest/run.sh $(VMTEST_FLAGS) '$(KERNEL)' $(TEST)
+	@BUILD=$(BUILD) vmtest/run.sh $(if $(SET),-t $(SET)) '$(KERNEL)' $(TEST)
+
+vmtest-self: setup-vm
+	@$(MAKE) all units
+	@BUILD=$(BUILD) vmtest/selftest.sh '$(or $(KERNEL),6.1)'
 
 vmtest-shell: setup-vm
 	@$(MAKE) all units

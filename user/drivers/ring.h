@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * ring.h: the io_uring that the devices uring, direct and zc of one engine share, as those drivers
+ * ring.h: the io_uring that the devices uring, direct, zc and replicaN of one engine share, as those drivers
  * see it. The engine itself needs one thing of it, ring_register_buffers().
  *
  *   ring.c          permission, setting up, sharing, taking down
@@ -66,7 +66,8 @@ enum ring_device {
 	RING_DIRECT,
 	RING_ZC,
 	RING_XDP,
-	RING_DEVICES
+	RING_REPLICA,                               /* the first of TAIO_REPLICAS */
+	RING_DEVICES = RING_REPLICA + TAIO_REPLICAS /* has_done is a mask of them */
 };
 
 struct ring;

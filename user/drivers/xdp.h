@@ -7,6 +7,7 @@
  *   xdp.c        the device: hooks, capabilities, what it tells of itself
  *   xdp_peer.c   sockets and destinations: may frames be built for them, and how
  *   xdp_send.c   steps out of memory: frames, kicks, waiting for the kernel
+ *   xdp_recv.h   steps out of a datagram socket: receiving
  */
 #ifndef TAIO_DRIVERS_XDP_H
 #define TAIO_DRIVERS_XDP_H
@@ -83,8 +84,11 @@ struct xdp_job {
 	bool cancelled;
 };
 
+struct xdp_recv;
+
 struct xdp {
 	struct ring *ring;
+	struct xdp_recv *recv;
 	struct taio_device *dev;
 	struct netroute *route;
 	uint32_t generation; /* of everything that a destination was judged by */

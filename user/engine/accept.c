@@ -65,6 +65,7 @@ static void accept_release_address(struct taio *e, struct taio_addr *addr)
 void accept_release(struct taio *e, struct request *r)
 {
 	if (r->file) {
+		mirror_release(e, r);
 		accept_string_put(e, r->file->from_path);
 		accept_string_put(e, r->file->to_path);
 		slab_put(&e->slab, r->file, sizeof(*r->file));
@@ -118,6 +119,18 @@ static int accept_path(struct taio *e, struct request *r, const struct taio_endp
 		r->file->length = ep->length;
 	}
 	return 0;
+}
+
+static int accept_mirror(struct taio *e, struct request *r, const struct taio_endpoint *ep)
+{
+	int rc = accept_path(e, r, ep, 0);
+
+	if (rc)
+		return rc;
+	rc = mirror_make(e, r);
+	if (rc == -EINVAL)
+		return accept_refuse(e, rc, "a mirror has 2 to 4 names, with commas between");
+	return rc;
 }
 
 static int accept_address(struct taio *e, struct request *r, const struct taio_endpoint *ep,
@@ -335,6 +348,11 @@ static int accept_end(struct taio *e, struct request *r, const struct taio_endpo
 		if (ep->length < r->length)
 			r->length = ep->length;
 		return 0;
+	case TAIO_EP_MIRROR:
+		*ret_plan = PLAN_MIRROR;
+		if (ep->length < r->length)
+			r->length = ep->length;
+		return accept_mirror(e, r, ep);
 	case TAIO_EP_MESSAGES: {
 		int rc = accept_dgram_record(e, r);
 		const char *why;

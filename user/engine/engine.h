@@ -5,6 +5,7 @@
  *   engine.c    turns: runs ready requests, collects completions; the one switch of steps
  *   plan        (user/plan) what steps a request consists of
  *   control.c   control steps: open, connect, sync, publish, ...
+ *   mirror.c    sources with several equal copies
  *   whole.c     small files that are copied within the call
  *   transfer.c  segments of the transfer step
  *   messages.c  batches of datagrams: what the transfer does not know about them
@@ -32,6 +33,7 @@
 #include "taio_driver.h"
 #include "engine/hedge.h"
 #include "engine/lane_rate.h"
+#include "engine/mirror.h"
 #include "engine/workers.h"
 #include "pick/pick.h"
 #include "pick/speeds.h"
@@ -145,6 +147,8 @@ struct taio {
 	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];
 	uint8_t fd_fs[64];  /* enum taio_fs of descriptors, by number: a hint for prices */
 	uint64_t fd_socket; /* those that were sockets when last seen */
+	struct mirror_disk disk[TAIO_REPLICAS]; /* by place */
+	uint64_t disk_clock;
 
 	struct picker *picker;
 	struct taio_step *gathered[TAIO_ASKS]; /* they wait for the policy's pick hook */
@@ -357,7 +361,7 @@ int device_number(const struct taio *e, const char *name); /* -ENODEV */
 int device_mask(struct taio *e, const char *names, uint64_t *ret_mask);
 static inline bool device_is_async(const struct taio_device *device)
 {
-	return device->driver->submit != NULL;
+	return device->driver->submit && !device->worker;
 }
 
 /* lane.c */

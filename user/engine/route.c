@@ -67,7 +67,8 @@ static bool route_is_large(const struct taio_step *step)
 static uint64_t route_key(const struct taio_step *step)
 {
 	uint64_t large = route_is_large(step);
-	uint64_t flags = (step->from.flags | step->to.flags) & (TAIO_END_COLD | TAIO_END_LOCAL);
+	uint64_t flags = (step->from.flags | step->to.flags) &
+			 (TAIO_END_COLD | TAIO_END_LOCAL | TAIO_END_MIRROR);
 
 	return 1ULL << 40 | large << 39 | (uint64_t)step->op | (uint64_t)step->from.kind << 8 |
 	       (uint64_t)step->to.kind << 12 | (uint64_t)step->from.fs << 16 |
@@ -84,7 +85,8 @@ static void route_name(const struct taio_step *step, char *name, size_t size)
 			 step->to.kind ? operation_kind_name(step->to.kind) : "",
 			 operation_fs_name(step->to.fs));
 	else
-		snprintf(name, size, "copy %s>%s %s%s%s%s%s", operation_kind_name(step->from.kind),
+		snprintf(name, size, "copy %s>%s %s%s%s%s%s",
+			 mirror_is(&step->from) ? "mirror" : operation_kind_name(step->from.kind),
 			 operation_kind_name(step->to.kind), operation_fs_name(step->from.fs),
 			 step->from.fs && step->to.fs ? ">" : "", operation_fs_name(step->to.fs),
 			 cold ? " cold" : "", route_is_large(step) ? "large" : "");
@@ -123,12 +125,17 @@ static struct pick_context *route_context_make(struct taio *e, const struct taio
 			device_capability(&e->device[i], step->op, step->from.kind, step->to.kind);
 
 		/* A worker gains nothing where the call cannot sleep and there is no work. */
-		if (!cap || (e->device[i].worker && !(cap->flags & TAIO_CAP_BLOCKING)) ||
+		bool replica = e->device[i].driver->replica > 0;
+
+		if (!cap || replica != mirror_is(&step->from) ||
+		    (!e->device[i].worker && (cap->flags & TAIO_CAP_ON_WORKER)) ||
+		    (e->device[i].worker && !(cap->flags & TAIO_CAP_BLOCKING)) ||
 		    !device_available(e, i))
 			continue;
 		candidates[n].device = i;
 		route_caps(&e->device[i], cap, &candidates[n].caps);
-		if (!(e->flags & TAIO_NO_CACHE))
+		/* Of which disk they would be nobody knows. */
+		if (!(e->flags & TAIO_NO_CACHE) && !replica)
 			speeds_apply(&e->speeds, name, e->device[i].name, &candidates[n].caps);
 		caps[n++] = cap;
 	}
@@ -168,6 +175,8 @@ static bool route_fits(struct taio_device *device, const struct taio_capability 
 {
 	if (step->op != TAIO_OP_COPY)
 		return route_driver_fits(device, step);
+	if (mirror_is(&step->from) && !mirror_reads(step, device->driver->replica))
+		return false;
 	/* The least size says where a device begins to pay. Who pinned it wants it for the rest
 	 * of a transfer, too, however small. */
 	if ((step->len < cap->min && !pinned) || (cap->max && step->len > cap->max))
@@ -279,6 +288,8 @@ static void route_prepare(struct taio *e, struct request *r, struct taio_step *s
 {
 	if (step->op != TAIO_OP_COPY)
 		return;
+	if (mirror_is(&step->from))
+		mirror_aim(step, device->driver->replica);
 	if (device->driver->flags & TAIO_DRIVER_NONBLOCK) {
 		lane_nonblock(e, &step->from);
 		lane_nonblock(e, &step->to);
@@ -632,7 +643,8 @@ static bool route_is_blamed(const struct taio_device *device, const struct taio_
 	if (step->op != TAIO_OP_COPY)
 		return step->op != TAIO_OP_FILE && device_is_async(device);
 	return !(step->result == -EXDEV &&
-		 (route_is_messages(step) || step->to.kind == TAIO_KIND_DGRAM));
+		 (route_is_messages(step) || step->to.kind == TAIO_KIND_DGRAM ||
+		  step->from.kind == TAIO_KIND_DGRAM));
 }
 
 static void route_account(struct taio *e, struct request *r, struct taio_step *step)
@@ -683,7 +695,10 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 	}
 	if (step->op == TAIO_OP_CONNECT) /* by whatever device, and in how many calls */
 		result.submit_ns = step->addr->began_ns;
-	if (route_is_blamed(device, step)) {
+	if (mirror_is(&step->from)) {
+		result.error = step->result < 0 && step->result != -ECANCELED &&
+			       step->failed_side != 2;
+	} else if (route_is_blamed(device, step)) {
 		if (route_is_passing((int)step->result))
 			result.error = true;
 		else
