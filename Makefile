@@ -342,10 +342,14 @@ asan ubsan:
 	@BUILD=build-asan ASAN_OPTIONS=detect_stack_use_after_return=1:$(ASAN_OPTIONS) \
 		UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 tests/run.sh unit
 
+# TSAN_WITHOUT: no second thread is in them.
+TSAN_WITHOUT := $(addprefix test_,cli_progress cli_text cli_walk endpoint pick pick_guards \
+	plan policy_equal policy_native policy_pick policy_set policy_verdict policy_watchdog \
+	request slab speeds)
 # setarch -R: ThreadSanitizer of gcc 12 does not know the address layout that newer kernels draw
 tsan:
 	@$(MAKE) BUILD=build-tsan OPT='-O1 -g' SANITIZE=thread units
-	@BUILD=build-tsan TSAN_OPTIONS=halt_on_error=1:$(TSAN_OPTIONS) \
+	@BUILD=build-tsan WITHOUT='$(TSAN_WITHOUT)' TSAN_OPTIONS=halt_on_error=1:$(TSAN_OPTIONS) \
 		setarch -R tests/run.sh unit
 
 # POLICY=tab,jsq IN=S2,S3,T SEEDS=2 PLOT=directory

@@ -28,6 +28,8 @@ struct taio_message_counters; /* taio.h */
 
 #define TAIO_DRIVER_ABI 1
 
+#define TAIO_FILES_MAX 64 /* taio_register_file() */
+
 /** Operations. The registry (user/request/operation.c) gives them names and suboptions. */
 enum taio_op {
 	TAIO_OP_NONE = 0,
@@ -109,8 +111,8 @@ enum taio_end_flag {
 	/* DGRAM: UDP_GRO is set, one recvmsg() may give many; a driver that sets it on a socket of
 	 * the engine says so here */
 	TAIO_END_JOINED = 1 << 6,
-	TAIO_END_MIRROR = 1 << 7, /* a source with replicas: fd is the one that the device reads */
-	TAIO_END_UDP = 1 << 8     /* DGRAM: known to be a UDP socket */
+	TAIO_END_UDP = 1 << 7,   /* DGRAM: known to be a UDP socket */
+	TAIO_END_MIRROR = 1 << 8 /* a source with replicas: fd is the one that the device reads */
 };
 
 #define TAIO_REPLICAS 4 /* of a mirrored source at most */
@@ -220,6 +222,7 @@ struct taio_step {
 	uint64_t start_ns;      /* engine's: submission */
 	uint64_t predicted_ns;  /* engine's */
 	uint64_t position;      /* engine's: first byte (message) of the step in its request */
+	uint64_t whole;         /* engine's: bytes of which len is tried as a piece; 0: it is all */
 	uint64_t payload;       /* engine's: bytes that it moved, also where len counts messages */
 	int32_t first_error;    /* engine's: why the device before this one failed */
 	uint8_t in_flight;      /* engine's: a device has it */
@@ -302,6 +305,8 @@ struct taio_host {
 	uint32_t requests;           /* size of the engine's pool */
 	const struct iovec *buffers; /* registered memory */
 	uint32_t buffer_count;
+	uint32_t file_count;
+	const int *files; /* that the engine keeps open, TAIO_FILES_MAX at most; -1: none */
 };
 
 struct taio_driver;

@@ -4,6 +4,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,9 +35,11 @@ enum recv_state {
 
 struct recv_flow {
 	uint8_t state; /* enum recv_state */
+	bool told;     /* that it was taken */
 	bool refused;  /* it goes back because its datagrams come in fragments */
 	int fd;        /* the source */
 	int wait_fd;   /* an epoll set: what the engine waits for */
+	int link_fd;   /* netlink: something happened to an interface */
 	struct taio_xdp_key key;
 	struct xdp_gate *gate;
 	struct xdp_inflow *in;
@@ -116,17 +120,41 @@ static int recv_watch(const struct recv_flow *flow, int fd)
 	return epoll_ctl(flow->wait_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+/* An AF_XDP socket does not say when its interface goes away. */
+static int recv_watch_links(struct recv_flow *flow)
+{
+	struct sockaddr_nl groups = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+
+	flow->link_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (flow->link_fd < 0 ||
+	    bind(flow->link_fd, (struct sockaddr *)&groups, sizeof(groups)) < 0)
+		return -errno;
+	return recv_watch(flow, flow->link_fd);
+}
+
+static bool recv_is_lost(const struct recv_flow *flow)
+{
+	char news[4096];
+
+	/* what it says does not matter, only that it is read */
+	while (recv(flow->link_fd, news, sizeof(news), 0) > 0 || errno == ENOBUFS)
+		;
+	return !xdp_inlet_lives(flow->gate->inlet);
+}
+
 static void recv_forget(struct recv_flow *flow)
 {
 	if (flow->in)
 		xdp_inflow_close(flow->in);
 	if (flow->wait_fd >= 0)
 		close(flow->wait_fd);
+	if (flow->link_fd >= 0)
+		close(flow->link_fd);
 	if (flow->gate)
 		xdp_gate_put(flow->gate);
 	flow->in = NULL;
 	flow->gate = NULL;
-	flow->wait_fd = flow->fd = -1;
+	flow->wait_fd = flow->link_fd = flow->fd = -1;
 	flow->state = flow->grace.running ? RECV_DEAD : RECV_UNUSED;
 }
 
@@ -167,7 +195,7 @@ static int recv_begin(struct xdp_recv *recv, int fd, struct recv_flow **ret)
 	if (ifindex < 0)
 		return ifindex;
 	*flow = (struct recv_flow){ .state = RECV_OPENING, .fd = fd, .key = key };
-	flow->grace.event_fd = -1;
+	flow->grace.event_fd = flow->link_fd = -1;
 	flow->wait_fd = epoll_create1(EPOLL_CLOEXEC);
 	flow->gate = xdp_gate_get(recv->gates, (uint32_t)ifindex);
 	error = flow->wait_fd < 0 ? -EMFILE : flow->gate ? recv_watch(flow, fd) : -ENOSPC;
@@ -208,6 +236,8 @@ static int recv_meet(struct recv_flow *flow)
 
 	for (uint32_t i = 0; i < xdp_inlet_queues(inlet) && !error; i++)
 		error = recv_watch(flow, xdp_inlet_fd(inlet, i));
+	if (!error)
+		error = recv_watch_links(flow);
 	if (error)
 		return error;
 	flow->state = RECV_WATCHING;
@@ -231,6 +261,7 @@ static int recv_look(const struct xdp_recv *recv, struct recv_flow *flow)
 	if (error)
 		return error;
 	flow->state = RECV_SETTLING;
+	flow->told = true;
 	recv_say_taken(recv, flow);
 	return 0;
 }
@@ -277,24 +308,29 @@ static int recv_advance(struct xdp_recv *recv, struct recv_flow *flow)
 	return 0;
 }
 
-static void recv_say_lost(const struct xdp_recv *recv, const struct recv_flow *flow)
+static void recv_say_end(const struct xdp_recv *recv, const struct recv_flow *flow)
 {
+	const unsigned long long bad = flow->in->bad, overflowed = flow->in->overflowed;
 	struct xdp_inlet_counters counters;
-	char line[256];
+	char line[320];
+	int n;
 
 	xdp_inlet_count(flow->gate->inlet, &counters);
-	if (!counters.dropped && !counters.ring_full && !flow->in->overflowed && !flow->in->bad)
-		return;
-	snprintf(line, sizeof(line),
-		 "afxdp lost datagrams on %s: %llu for want of a frame, %llu as the ring was full, "
-		 "%llu not taken in time, %llu otherwise dropped; %llu had wrong checksums",
-		 xdp_inlet_interface(flow->gate->inlet)->name,
-		 (unsigned long long)counters.fill_empty, (unsigned long long)counters.ring_full,
-		 (unsigned long long)flow->in->overflowed,
-		 (unsigned long long)(counters.dropped > counters.fill_empty
-					      ? counters.dropped - counters.fill_empty
-					      : 0),
-		 (unsigned long long)flow->in->bad);
+	n = snprintf(line, sizeof(line), "afxdp received %llu datagrams on %s",
+		     (unsigned long long)flow->in->came,
+		     xdp_inlet_interface(flow->gate->inlet)->name);
+	/* those of the interface are of all its flows */
+	if (counters.dropped || counters.ring_full || overflowed || bad)
+		snprintf(
+			line + n, sizeof(line) - (size_t)n,
+			"; lost: %llu for want of a frame, %llu as the ring was full, "
+			"%llu otherwise dropped, %llu not taken in time, %llu with wrong checksums",
+			(unsigned long long)counters.fill_empty,
+			(unsigned long long)counters.ring_full,
+			(unsigned long long)(counters.dropped > counters.fill_empty
+						     ? counters.dropped - counters.fill_empty
+						     : 0),
+			overflowed, bad);
 	recv_log(recv, line);
 }
 
@@ -334,7 +370,7 @@ static int64_t recv_held(struct xdp_recv *recv, struct recv_flow *flow, struct t
 		return n;
 	/* fragments, and what comes through another interface */
 	n = recv_kernel(recv, flow, step);
-	if (!recv_is_empty(n, step) || xdp_inlet_lives(flow->gate->inlet))
+	if (!recv_is_empty(n, step) || !recv_is_lost(flow))
 		return n;
 	recv_log(recv, "afxdp: its interface is gone");
 	return recv_end(flow, step, -EXDEV);
@@ -413,8 +449,8 @@ void xdp_recv_release(struct xdp_recv *recv, const struct taio_end *from, enum t
 
 	assert(flow);
 	if (how == TAIO_RELEASE_NOW) {
-		if (flow->in)
-			recv_say_lost(recv, flow);
+		if (flow->told)
+			recv_say_end(recv, flow);
 		recv_forget(flow);
 		return;
 	}
@@ -453,7 +489,7 @@ int xdp_recv_open(struct taio_device *dev, struct xdp_recv **ret)
 		return error;
 	}
 	for (unsigned int i = 0; i < XDP_RECV_FLOWS; i++)
-		recv->flows[i].fd = recv->flows[i].wait_fd = -1;
+		recv->flows[i].fd = recv->flows[i].wait_fd = recv->flows[i].link_fd = -1;
 	*ret = recv;
 	return 0;
 }

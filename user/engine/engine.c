@@ -17,7 +17,9 @@
 #define ENGINE_BATCH     256              /* requests run between two looks at completions */
 #define ENGINE_TICK_NS   (1000ULL * 1000) /* how often prices are made */
 #define ENGINE_URGENT_NS (100ULL * 1000)  /* ... at most, when something surprises */
-#define ENGINE_LOOK_NS   (200ULL * 1000)  /* how often a busy engine looks at its streams */
+#define ENGINE_UNSEEN_NS \
+	(20ULL * 1000) /* then completions are looked for before anything is picked */
+#define ENGINE_LOOK_NS (200ULL * 1000) /* how often a busy engine looks at its streams */
 
 void engine_log(struct taio *e, const char *format, ...)
 {
@@ -277,7 +279,7 @@ void engine_step_done(struct taio *e, struct taio_step *step)
 	e->steps_done++;
 	e->in_flight--;
 	r->outstanding--;
-	route_finish(e, r, step);
+	route_finish(e, r, step, route_done_ns(e, step));
 	if (step->hedge) {
 		step = hedge_done(e, r, step);
 		if (!step)
@@ -311,13 +313,21 @@ void engine_step_picked(struct taio *e, struct taio_step *step)
 static void engine_reap(struct taio *e)
 {
 	struct taio_step *done[64], *step;
+	uint64_t begin_ns;
 
-	for (uint64_t left = e->in_flight ? e->open_async : 0; left; left &= left - 1) {
+	if (!e->in_flight)
+		return;
+	begin_ns = clock_ns();
+	e->late_ns = e->held_ns;
+	e->held_ns = 0;
+	for (uint64_t left = e->open_async; left; left &= left - 1) {
 		struct taio_device *device = &e->device[__builtin_ctzll(left)];
 		int n;
 
 		do {
 			n = device->driver->reap(device, done, 64);
+			if (n)
+				e->taken_ns = clock_ns();
 			for (int i = 0; i < n; i++) {
 				engine_step_done(e, done[i]);
 				gather_make_room(e);
@@ -325,6 +335,8 @@ static void engine_reap(struct taio *e)
 		} while (n == 64);
 	}
 	step = workers_reap(&e->workers);
+	if (step)
+		e->taken_ns = clock_ns();
 	while (step) {
 		struct taio_step *next = step->next;
 
@@ -332,6 +344,7 @@ static void engine_reap(struct taio *e)
 		gather_make_room(e);
 		step = next;
 	}
+	e->reaped_ns = begin_ns;
 }
 
 /* From the next decision on the new prices count. */
@@ -364,6 +377,9 @@ void engine_turn(struct taio *e)
 	e->now_ns = e->turn_ns = clock_ns();
 	if (e->lane_waits && e->now_ns - e->looked_ns > ENGINE_LOOK_NS)
 		wait_poll(e);
+	/* Whether a device is silent must be known before the next one is picked. */
+	if (e->in_flight && e->now_ns - e->reaped_ns > ENGINE_UNSEEN_NS)
+		engine_reap(e);
 	timer_run(e);
 	while (budget-- && !engine_turn_is_long(e) && (r = engine_pop_ready(e)) != NULL) {
 		uint32_t waiting = e->room.count;

@@ -93,6 +93,10 @@ struct taio {
 	uint64_t tick_ns;   /* last policy_tick() */
 	uint64_t turn_ns;   /* start of the present turn */
 	uint64_t looked_ns; /* last look at the streams */
+	uint64_t reaped_ns; /* until then completions of rings and workers were looked for */
+	uint64_t taken_ns;  /* when those at hand were taken, ... */
+	uint64_t late_ns;   /* ... and for so long before inline devices had held the thread */
+	uint64_t held_ns;   /* likewise, since then */
 	bool urgent;        /* a completion was far from its price */
 	uint32_t judge;     /* decisions since the last one that was judged */
 	bool stopping;
@@ -113,6 +117,7 @@ struct taio {
 	uint32_t in_flight;  /* steps in the hands of asynchronous devices and workers */
 	uint64_t steps_done; /* steps that came back from there */
 
+	int files[TAIO_FILES_MAX]; /* host.files */
 	struct slab slab;
 	struct lane *lanes;
 	uint32_t lane_waits; /* requests in REQUEST_WAIT_FD */
@@ -295,7 +300,10 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 enum route_started route_start_on(struct taio *e, struct request *r, struct taio_step *step,
 				  uint8_t device);
 /* A device has answered: looks at the clock, counts, tells the picker. */
-void route_finish(struct taio *e, struct request *r, struct taio_step *step);
+/* @done_ns: when it was done; 0: now. */
+void route_finish(struct taio *e, struct request *r, struct taio_step *step, uint64_t done_ns);
+/* When a step was done that a device had, and whose completion is at hand. */
+uint64_t route_done_ns(const struct taio *e, const struct taio_step *step);
 bool route_worth_retry(int error);
 /* Runs a step at once on the cheapest device that needs nobody else's thread. Return: false: there is
  * none. */

@@ -20,6 +20,10 @@
 /* A blocking device may run on the engine's thread beside other requests if it is this quick. */
 #define ROUTE_QUICK_NS 1000000
 
+/* No piece that is tried of a step is smaller than that, and no step that is cut. */
+#define ROUTE_PIECE_MIN (64U << 10)
+#define ROUTE_CUT_MIN   (256U << 10)
+
 /* Processor time is asked of the kernel twice: for each so manieth inline step, and for all that are
  * so long that it does not matter. */
 #define ROUTE_CPU_EACH    64
@@ -255,7 +259,40 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 
 /* ---- starting ---- */
 
-static void route_account(struct taio *e, struct request *r, struct taio_step *step);
+static void route_account(struct taio *e, struct request *r, struct taio_step *step,
+			  uint64_t done_ns);
+
+static void route_cut(struct taio_step *step, uint64_t piece)
+{
+	if (piece && piece < step->len) {
+		step->whole = step->len;
+		step->len = piece;
+	}
+}
+
+/* Whoever asked for the step sees a short result, and goes on with the rest. */
+static void route_mend(struct taio_step *step)
+{
+	if (step->whole)
+		step->len = step->whole;
+	step->whole = 0;
+}
+
+/*
+ * A completion is seen when the thread looks, and inline devices may have held the thread since it
+ * looked before: then the step was done somewhere in between. Where its price lies in that interval,
+ * nothing speaks against the price. Without this, an inline device that turns slow makes those look
+ * slow that work beside it, and keeps its traffic.
+ */
+uint64_t route_done_ns(const struct taio *e, const struct taio_step *step)
+{
+	uint64_t done_ns = step->start_ns + step->predicted_ns;
+	uint64_t first_ns = e->taken_ns - e->late_ns;
+
+	return done_ns > e->taken_ns || !step->predicted_ns ? e->taken_ns
+	       : done_ns < first_ns                         ? first_ns
+							    : done_ns;
+}
 
 static void route_count(struct taio *e, struct request *r, struct taio_step *step)
 {
@@ -276,10 +313,11 @@ static void route_count(struct taio *e, struct request *r, struct taio_step *ste
 	}
 }
 
-void route_finish(struct taio *e, struct request *r, struct taio_step *step)
+void route_finish(struct taio *e, struct request *r, struct taio_step *step, uint64_t done_ns)
 {
 	route_count(e, r, step);
-	route_account(e, r, step);
+	route_account(e, r, step, done_ns ? done_ns : e->now_ns);
+	route_mend(step);
 }
 
 /* What a device may count on of the descriptors that it gets. */
@@ -347,7 +385,9 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->start_ns = e->now_ns = clock_ns();
 	if (!device->worker && !device_is_async(device)) {
 		route_run(e, device, step);
-		route_finish(e, r, step);
+		route_finish(e, r, step, 0);
+		if (e->in_flight)
+			e->held_ns += e->now_ns - step->start_ns;
 		return ROUTE_DONE;
 	}
 	if (device->worker) {
@@ -371,13 +411,13 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	if (step->bounded)
 		pick_admitted(e->picker, number);
 	if (submitted == TAIO_DONE) {
-		route_finish(e, r, step);
+		route_finish(e, r, step, 0);
 		return ROUTE_DONE;
 	}
 	step->in_flight = 1;
 	e->in_flight++;
 	r->outstanding++;
-	if (e->flags & TAIO_HEDGE)
+	if (e->flags & TAIO_HEDGE && !step->whole)
 		hedge_watch(e, r, step);
 	return ROUTE_QUEUED;
 }
@@ -418,6 +458,26 @@ static uint32_t route_burst(uint64_t bytes)
 	return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
 }
 
+/* Devices on which a piece of the step may be tried, and the rest of it follow elsewhere. */
+static uint64_t route_cuttable(const struct taio *e, const struct pick_context *context,
+			       const struct taio_step *step)
+{
+	const struct taio_capability *const *caps = e->route_cap[context - e->picker->context];
+	uint64_t mask = 0;
+
+	if (step->len < ROUTE_CUT_MIN || !route_is_bounded(step))
+		return 0;
+	for (unsigned int i = 0; i < context->count; i++)
+		if (caps[i]->min <= ROUTE_PIECE_MIN)
+			mask |= 1ULL << context->candidate[i].device;
+	return mask;
+}
+
+static uint64_t route_unseen_ns(const struct taio *e)
+{
+	return e->in_flight && e->now_ns > e->reaped_ns ? e->now_ns - e->reaped_ns : 0;
+}
+
 struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
@@ -429,8 +489,10 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 				    .priority = r->priority,
 				    .tag = r->tag,
 				    .deadline_ns = r->deadline_ns,
+				    .unseen_ns = route_unseen_ns(e),
 				    .closed = e->async & ~e->open_async,
 				    .bounded = route_is_bounded(step),
+				    .cuttable = route_cuttable(e, context, step),
 				    .may_probe = !route_is_retry(r, step) };
 
 	if (context->unfit && e->now_ns > context->unfit_ns)
@@ -548,11 +610,13 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		}
 		if (r->trace)
 			trace_decision(e, r, step, &query, choice.device);
+		route_cut(step, choice.piece);
 		started = route_start_on(e, r, step, choice.device);
 		if (started == ROUTE_DONE && route_is_messages(step))
 			route_remember(e, r, step);
 		if (started == ROUTE_DONE || started == ROUTE_QUEUED)
 			return started;
+		route_mend(step);
 		full |= started == ROUTE_FULL;
 		query.skip |= 1ULL << choice.device;
 	}
@@ -647,7 +711,8 @@ static bool route_is_blamed(const struct taio_device *device, const struct taio_
 		  step->from.kind == TAIO_KIND_DGRAM));
 }
 
-static void route_account(struct taio *e, struct request *r, struct taio_step *step)
+static void route_account(struct taio *e, struct request *r, struct taio_step *step,
+			  uint64_t done_ns)
 {
 	struct taio_device *device = &e->device[step->device];
 	struct pick_choice choice = { .device = step->device,
@@ -658,7 +723,7 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 				      .predicted_ns = (uint32_t)step->predicted_ns };
 	struct pick_result result = { .choice = &choice,
 				      .submit_ns = step->start_ns,
-				      .now_ns = e->now_ns,
+				      .now_ns = done_ns,
 				      .cpu_ns = step->cpu_ns };
 	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM ||
 		       route_is_messages(step);
@@ -666,6 +731,7 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 
 	result.occupied = (!device->worker && !device_is_async(device)) ||
 			  route_waits_for_peer(step);
+	result.whole = step->whole;
 	result.bounded = step->bounded;
 	step->bounded = 0;
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
