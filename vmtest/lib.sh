@@ -55,19 +55,6 @@ lib_nvme()
 	done
 }
 
-# lib_nics: two NICs on one wire, for $command. Older kernels have no AF_XDP behind an IOMMU's rules,
-# newer ones no zero copy without them.
-lib_nics()
-{
-	local i rules=,disable-legacy=on,iommu_platform=on
-
-	[[ $(cat "$kernel/release") != 6.1.* ]] || rules=
-	for i in 1 2; do
-		command+=(-netdev "hubport,id=hub$i,hubid=0"
-			-device "virtio-net-pci,netdev=hub$i,mac=52:54:00:00:00:0$i$rules")
-	done
-}
-
 # lib_command WORDS: $command starts a guest with $logs/initrd and $logs/disk, WORDS for its init;
 # $ports, after it, make files of what it says
 lib_command()

@@ -174,7 +174,6 @@ boot()
 	lib_disk "$logs/disk" ext4 || return 1
 	lib_command
 	! needs nvme || lib_nvme
-	! needs nics || lib_nics
 	rm -f "$logs"/{out,serial,dmesg}
 	: > "$logs/out"
 	began=0 end='' current='' guest_failed=0
