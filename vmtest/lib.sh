@@ -59,13 +59,14 @@ lib_nvme()
 # $ports, after it, make files of what it says
 lib_command()
 {
-	local append="console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=unstable rdinit=/init ${VMTEST_APPEND:-}"
+	local append="console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=unstable no_timer_check rdinit=/init ${VMTEST_APPEND:-}"
 
+	# ioeventfd=off: a line that the guest has written is in its file before the guest goes on
 	# shellcheck disable=SC2054 # QEMU's own commas
 	command=("$qemu" -machine pc -accel tcg,thread=multi -cpu max -smp "${SMP:-2}" -m 1024
 		-nodefaults -no-user-config -display none -no-reboot
 		-kernel "$kernel/vmlinux" -initrd "$logs/initrd" -append "$append ${1:-}"
-		-device isa-debug-exit,iobase=0xf4,iosize=1 -device virtio-serial-pci
+		-device isa-debug-exit,iobase=0xf4,iosize=1 -device virtio-serial-pci,ioeventfd=off
 		-drive "file=$logs/disk,format=raw,if=virtio,cache=unsafe")
 	# shellcheck disable=SC2054
 	ports=(-serial "file:$logs/serial"
