@@ -161,6 +161,24 @@ Test(fault_engine, a_late_step_is_cancelled_in_time)
 	cr_assert_lt(event.ns, 10000000000ULL);
 }
 
+/* Once the segment of a lone request was 16 MiB, and a disk that answered after seconds held it for half a minute. */
+Test(fault_engine, a_timeout_is_late_by_a_small_segment_on_a_device_that_nobody_can_call_back)
+{
+	struct taio_options options = kit_options();
+	const size_t size = 16 << 20;
+	uint8_t *data = kit_pattern(size, 1);
+	struct taio_event event;
+
+	kit_write(kit_path("a"), data, size);
+	free(data);
+	open_faulty("rw:delay=200ms", 0, "rw");
+	options.timeout_ns = 100000000;
+	event = kit_copy(taio_path(kit_path("a")), taio_path(kit_path("b")), &options);
+	cr_assert_eq(event.result, -ETIMEDOUT, "%lld", (long long)event.result);
+	cr_assert_lt(event.bytes, size / 2);
+	cr_assert_eq(access(kit_path("b"), F_OK), -1);
+}
+
 Test(fault_engine, faults_are_announced_and_shown)
 {
 	struct taio_device_info info[64];

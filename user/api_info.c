@@ -179,6 +179,8 @@ static void api_device(struct taio *e, unsigned int number, struct taio_device_i
 		row->flags |= TAIO_DEVICE_AVAILABLE;
 	else
 		snprintf(row->reason, sizeof(row->reason), "%s", device->reason);
+	if ((row->flags & TAIO_DEVICE_AVAILABLE) && device->driver->tell)
+		device->driver->tell(&e->device[number], row->detail, sizeof(row->detail));
 	if (device->worker || device_is_async(device))
 		row->flags |= TAIO_DEVICE_ASYNC;
 	if (state->quarantine_ns > e->now_ns)

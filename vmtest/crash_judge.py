@@ -127,8 +127,8 @@ def judge(book, there, ever):
 
 def main():
     state_path, sources_path, out, marks_path = sys.argv[1:]
-    state = {"books": [], "ever": {}, "looks": 0, "disks": 0, "acks": 0, "lost": 0, "torn": 0,
-             "left": 0, "unmountable": 0}
+    state = {"books": [], "ever": {}, "looks": 0, "cuts": 0, "pictures": 0, "acks": 0,
+             "lost": 0, "torn": 0, "left": 0, "unmountable": 0}
     if os.path.exists(state_path):
         with open(state_path) as file:
             state.update(json.load(file))
@@ -138,7 +138,7 @@ def main():
     for number, there in looks.items():
         if number >= len(state["books"]):
             continue  # the first guest's disk is new
-        state["disks"] += 1
+        state["pictures" if number else "cuts"] += 1
         if there is None:
             state["unmountable"] += 1
             continue

@@ -42,17 +42,31 @@ lib_disk()
 	PATH=$PATH:/usr/sbin "mkfs.$2" "${options[@]}" "$1"
 }
 
+# lib_nvme: two NVMe drives more, taio0 and taio1 by their serial numbers, for $command
+lib_nvme()
+{
+	local i
+
+	for i in 0 1; do
+		rm -f "$logs/nvme$i"
+		truncate -s 512M "$logs/nvme$i"
+		command+=(-drive "file=$logs/nvme$i,if=none,id=nvme$i,format=raw,cache=unsafe"
+			-device "nvme,serial=taio$i,drive=nvme$i")
+	done
+}
+
 # lib_command WORDS: $command starts a guest with $logs/initrd and $logs/disk, WORDS for its init;
 # $ports, after it, make files of what it says
 lib_command()
 {
-	local append="console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=unstable rdinit=/init ${VMTEST_APPEND:-}"
+	local append="console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=unstable no_timer_check rdinit=/init ${VMTEST_APPEND:-}"
 
+	# ioeventfd=off: a line that the guest has written is in its file before the guest goes on
 	# shellcheck disable=SC2054 # QEMU's own commas
 	command=("$qemu" -machine pc -accel tcg,thread=multi -cpu max -smp "${SMP:-2}" -m 1024
 		-nodefaults -no-user-config -display none -no-reboot
 		-kernel "$kernel/vmlinux" -initrd "$logs/initrd" -append "$append ${1:-}"
-		-device isa-debug-exit,iobase=0xf4,iosize=1 -device virtio-serial-pci
+		-device isa-debug-exit,iobase=0xf4,iosize=1 -device virtio-serial-pci,ioeventfd=off
 		-drive "file=$logs/disk,format=raw,if=virtio,cache=unsafe")
 	# shellcheck disable=SC2054
 	ports=(-serial "file:$logs/serial"

@@ -119,7 +119,8 @@ static uint64_t transfer_segment_size(const struct taio *e, const struct request
 		return TRANSFER_SEGMENT_SHARE;
 	if (engine_others(e) && !(e->flags & TAIO_MAY_BLOCK))
 		return TRANSFER_SEGMENT_SHARE;
-	return TRANSFER_SEGMENT;
+	/* a timeout cannot end a call that sleeps in the kernel: it is late by one segment */
+	return r->expires_ns ? TRANSFER_SEGMENT_SHARE : TRANSFER_SEGMENT;
 }
 
 /* Is the source in the cache? One byte at each end, without sleeping for it. */
