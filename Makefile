@@ -212,7 +212,7 @@ $(BUILD)/obj/tests/abi_sizes.o: CPPFLAGS += -I$(BUILD)/obj/tests
 $(BUILD)/obj/bench/%.o: bench/%.c $(STAMP) | $(BUILD)/schedulers/list.inc
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(COMPILE) $(INC) -Ibpf -I$(BUILD)/schedulers -c $< -o $@
+	$(Q)$(COMPILE) $(INC) -Ibpf -Itests -I$(BUILD)/schedulers -c $< -o $@
 
 $(BUILD)/obj/examples/%.o: examples/%.c $(STAMP)
 	$(call say,CC,$@)

@@ -9,6 +9,9 @@
  * CPU 0 with persistent connections, and answers with a head and the file, which all but nginx open
  * anew each time. The contenders take turns; the figure is the median over rounds. Nobody polls for
  * completions: busy polling on the CPU that runs the softirq starves loopback.
+ *
+ * Beside the speed stands what a request costs the server's thread in processor time (all but nginx
+ * run on one thread here), which does not depend on what else the machine has to do.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -56,7 +59,7 @@ struct contender {
 	bool (*serve)(const int *fds, unsigned int count, uint64_t size); /* NULL: nginx */
 	int port;
 	int client[CONNECTIONS], server[CONNECTIONS];
-	struct bench_series series;
+	struct bench_series series, cpu;
 };
 
 static bool send_head(int fd, uint64_t size)
@@ -379,13 +382,25 @@ static void *server_main(void *arg)
 	return NULL;
 }
 
-/* Return: ns of one batch. */
+static pthread_t server;
+
+static double server_cpu_ns(void)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(server, &clock) || clock_gettime(clock, &t))
+		return 0;
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* Return: ns of one batch; what it cost the server is added to its series. */
 static double sample(struct contender *c, unsigned int connections, uint64_t size,
 		     unsigned int batches)
 {
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	double ns, cpu_ns;
 	uint64_t start;
-	double ns;
 
 	for (unsigned int i = 0; connections > 1 && i < connections; i++) {
 		struct epoll_event event = { .events = EPOLLIN, .data.u32 = i };
@@ -402,6 +417,7 @@ static double sample(struct contender *c, unsigned int connections, uint64_t siz
 		pthread_cond_broadcast(&job.changed);
 		pthread_mutex_unlock(&job.lock);
 	}
+	cpu_ns = server_cpu_ns();
 	start = bench_now_ns();
 	for (unsigned int i = 0; i < batches; i++)
 		client_batch(c->client, connections, size, epoll);
@@ -412,6 +428,7 @@ static double sample(struct contender *c, unsigned int connections, uint64_t siz
 			pthread_cond_wait(&job.changed, &job.lock);
 		pthread_mutex_unlock(&job.lock);
 	}
+	bench_add(&c->cpu, (server_cpu_ns() - cpu_ns) / batches / connections);
 	close(epoll);
 	return ns;
 }
@@ -463,15 +480,18 @@ static void print_row(unsigned int connections, uint64_t size, const char *peer,
 	const double bytes = (double)size * connections;
 	const double mine = bench_median(&contenders[TAIO].series);
 	const double theirs = bench_median(&contenders[which].series);
+	const double cpu_us = bench_median(&contenders[TAIO].cpu) / 1e3;
+	const double their_cpu_us = bench_median(&contenders[which].cpu) / 1e3;
 	char label[24], devices[128];
 
 	device_names(devices, sizeof(devices));
 	printf("{\"bench\":\"tcp\",\"connections\":%u,\"bytes\":%llu,\"size\":\"%s\","
 	       "\"peer\":\"%s\",\"route\":\"%s\",\"taio_gbps\":%.3f,\"peer_gbps\":%.3f,"
-	       "\"ratio\":%.3f,\"rounds\":%u,\"devices\":\"%s\"}\n",
+	       "\"ratio\":%.3f,\"rounds\":%u,\"cpu_us\":%.2f,\"peer_cpu_us\":%.2f,"
+	       "\"devices\":\"%s\"}\n",
 	       connections, (unsigned long long)size, bench_size(size, label), peer,
 	       contenders[which].name, bytes * 8 / mine, bytes * 8 / theirs, theirs / mine, rounds,
-	       devices);
+	       cpu_us, contenders[which].serve ? their_cpu_us : 0.0, devices);
 	fflush(stdout);
 }
 
@@ -492,6 +512,8 @@ static unsigned int take_turns(unsigned int connections, uint64_t size, uint64_t
 
 			if (counts)
 				bench_add(&contenders[i].series, ns);
+			else
+				contenders[i].cpu.count = 0;
 		}
 		turns++;
 	}
@@ -509,7 +531,7 @@ static void cell(unsigned int connections, uint64_t size, uint64_t budget_ns, in
 	make_file(size);
 	devices_seen = 0;
 	for (int i = 0; i < count; i++)
-		contenders[i].series.count = 0;
+		contenders[i].series.count = contenders[i].cpu.count = 0;
 	/* nobody's first times count; taio has to learn this cell, too */
 	if (total <= 1ULL << 30)
 		(void)take_turns(connections, size, start + budget_ns / 4, 4, count,
@@ -579,7 +601,6 @@ int main(int argc, char **argv)
 	const bool quick = bench_is_quick(argc, argv);
 	const char *directory = bench_directory(getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	int ports[2], count = CONTENDERS;
-	pthread_t server;
 
 	signal(SIGPIPE, SIG_IGN);
 	if (!directory)

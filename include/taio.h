@@ -249,7 +249,8 @@ enum taio_engine_flag {
 	TAIO_NO_BPF = 1 << 2,      /**< never use BPF, not even a machine-wide policy */
 	TAIO_NO_CACHE = 1 << 3,    /**< neither read nor write the learnt speeds on disk */
 	TAIO_NO_CONTROL = 1 << 4,  /**< no control socket: `taio policy swap` cannot reach it */
-	TAIO_MAY_BLOCK = 1 << 5,   /**< only total time matters: calls may block the thread */
+	TAIO_MAY_BLOCK = 1 << 5,   /**< only total time matters: calls may block the thread, and
+				    *   taio_copy() may have copied a small file when it returns */
 	TAIO_BUSY_POLL = 1 << 6,   /**< taio_get_events() polls, it never sleeps */
 	TAIO_NO_WATCHDOG = 1 << 7, /**< a policy stays, however bad its prices are */
 	TAIO_HEDGE = 1 << 8        /**< a step that is late may run on a second device, too */
@@ -459,6 +460,8 @@ enum taio_why {
 	TAIO_WHY_SPREAD,      /**< taken beside the others: another core had nothing to do */
 	TAIO_WHY_POLICY,      /**< the policy picked it for this very request */
 	TAIO_WHY_DETOUR,      /**< left out: a thread, and nobody else wants this one */
+	TAIO_WHY_TAKEN,       /**< left out: another device has taken the source over */
+	TAIO_WHY_TAKING, /**< left out: it would have to take the source over, which does not pay yet */
 	TAIO_WHY_COUNT
 };
 
@@ -648,6 +651,8 @@ struct taio_device_info {
 	uint32_t source; /**< enum taio_speed_source: where the two figures come from */
 	uint32_t in_flight;
 	uint64_t steps, bytes, errors; /**< of this engine */
+	char detail
+		[320]; /**< what it uses here, in which mode, what it left to others; may be empty */
 };
 
 enum taio_device_flag {

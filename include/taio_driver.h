@@ -12,6 +12,8 @@
  *   - report what happened: the bytes moved, or a negative errno with nothing moved; a short
  *     transfer is a success with a smaller result, the engine goes on from there;
  *   - never move a byte of a stream twice, never move bytes beyond step->len;
+ *   - -EXDEV of a step to a DGRAM socket means: not to this peer, or not just now. Another device gets
+ *     the step, and nothing is concluded about other peers;
  *   - never sleep in submit(), reap() or cancel().
  */
 #ifndef TAIO_DRIVER_H
@@ -372,6 +374,10 @@ struct taio_driver {
 	 * NULL: the device never claims. */
 	void (*release)(struct taio_device *dev, const struct taio_end *from,
 			enum taio_release how);
+	/* What people should know of it beside its figures: which parts of the machine it uses, in
+	 * which mode, what it left to others lately. One line, also when it is not open; cheap, no
+	 * privilege. NULL: nothing. */
+	void (*tell)(struct taio_device *dev, char *text, size_t size);
 };
 
 enum taio_driver_flag {

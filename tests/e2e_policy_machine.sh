@@ -63,9 +63,9 @@ engines_are() { [ "$(engines)" = "$1" ]; }
 # every slot of @... is of nobody and all it wrote but the last moment was taken
 all_learnt()
 {
-	local index pid uid head tail seen=0
+	local pid uid head tail seen=0
 
-	while read -r index pid uid head tail; do
+	while read -r _ pid uid head tail; do
 		[ "$pid" != 0 ] || continue
 		[ "$uid" = 65534 ] && [ "$tail" -gt 100 ] && [ $((head - tail)) -lt 1024 ] || return 1
 		seen=$((seen + 1))

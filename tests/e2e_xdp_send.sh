@@ -87,7 +87,7 @@ transfer()
 look_start()
 {
 	command -v tcpdump > /dev/null || return 1
-	in_b tcpdump -i vb -B 16384 -w "$work/pcap" -U -s 0 udp port 47011 and greater 100 2> .tcpdump &
+	in_b tcpdump -i vb --immediate-mode -B 16384 -w "$work/pcap" -U -s 0 udp port 47011 and greater 100 2> .tcpdump &
 	dump=$!
 	children+=("$dump")
 	for ((i = 0; i < 100; i++)); do
@@ -96,9 +96,15 @@ look_start()
 	done
 }
 
+# look_end FRAMES: so many are to be seen
 look_end()
 {
-	sleep 0.3
+	local i
+
+	for ((i = 0; i < 50; i++)); do
+		[ "$(tcpdump -r pcap -n 2> /dev/null | wc -l)" -ge "$1" ] && break
+		sleep 0.1
+	done
 	kill "$dump" 2> /dev/null
 	wait "$dump" 2> /dev/null
 }
@@ -112,7 +118,7 @@ if look_start; then
 	head -c 50000 file > part && mv file whole_file && mv part file
 	transfer "datagrams small enough for checksums of our own" 10.99.0.2 --pin afxdp --datagram 200
 	transfer "the same over IPv6" fd99::2 --pin afxdp --datagram 200
-	look_end
+	look_end 500
 	mv whole_file file
 	tcpdump -r pcap -vvv -n 2> /dev/null > text
 	frames=$(grep -c 'udp sum ok' text)
@@ -183,6 +189,16 @@ else
 fi
 in_a ip link set va mtu 1500
 
+in_a "$taio" copy --no-bpf --pin afxdp --limit-rate 500K file 10.99.0.2:47011:udp > .out 2> .err &
+copier=$!
+sleep 0.4
+kill -9 $copier 2> /dev/null
+wait $copier 2> /dev/null
+sleep 0.2
+transfer "after kill -9 the queue is free, nothing is left" 10.99.0.2 --pin afxdp
+in_a ip link show va > .link
+is "... and nothing is attached to the interface" bash -c '! grep -q xdp .link'
+
 in_a "$taio" copy --no-bpf --pin afxdp,dgram --limit-rate 500K file 10.99.0.2:47011:udp > .out 2> .err &
 copier=$!
 sleep 0.4
@@ -240,8 +256,5 @@ else
 	skip "loss on the way: no netem in this kernel"
 fi
 
-ls /sys/fs/bpf/ 2> /dev/null | grep -c taio-xdp > .left
-in_a ip link show va > .link
-is "nothing is attached to the interface" bash -c '! grep -q xdp .link'
 netns_down
 finish

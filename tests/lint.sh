@@ -58,6 +58,7 @@ else
 fi
 tool cppcheck --quiet --enable=warning,performance,portability --inline-suppr --error-exitcode=2 \
 	--suppress=missingIncludeSystem -j2 \
-	--std=c11 -Iinclude -Iuser -D_GNU_SOURCE -D__x86_64__ "${check_files[@]}"
+	--std=c11 -Iinclude -Iuser -D_GNU_SOURCE -D__x86_64__ \
+	'-DLIBBPF_OPTS(TYPE,NAME,...)=struct TYPE NAME' "${check_files[@]}"
 tool shellcheck -x -S warning "${sh_files[@]}"
 exit $status

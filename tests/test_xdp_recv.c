@@ -96,6 +96,11 @@ static void make(unsigned int mtu, unsigned int queues)
 		netns_release(&net);
 		cr_skip("network namespaces cannot be made here");
 	}
+	/* what is sent while a neighbour is being looked for is dropped */
+	cr_assert(netns_enter(net.b));
+	cr_assert(netns_run("ip neigh replace 10.99.0.1 dev vb lladdr 02:00:00:00:0a:01 && "
+			    "ip neigh replace fd99::1 dev vb lladdr 02:00:00:00:0a:01"));
+	cr_assert(netns_enter(net.a));
 	room = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	cr_assert_neq(room, MAP_FAILED);
 	engine = engine_new();

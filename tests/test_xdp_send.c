@@ -734,6 +734,27 @@ Test(xdp_send, missing_capability_is_named)
 	cr_assert(strstr(info[at].reason, "CAP_NET_RAW missing"), "%s", info[at].reason);
 }
 
+Test(xdp_send, devices_tell_interface_queue_and_mode)
+{
+	struct taio_device_info info[64];
+	int to = receiver(AF_INET), fd = sender(AF_INET), at = device_number(engine, "afxdp");
+
+	cr_assert(taio_devices(engine, info, sizeof(info[0]), 64) > at);
+	cr_assert_str_eq(info[at].detail, "va (veth, 1 queue): its driver has no zero copy");
+	cr_assert_eq(copy_bytes(fd, 1000, 100, "afxdp").result, 1000, "%s", lines);
+	cr_assert(netns_run("ip neigh del 10.99.0.2 dev va"));
+	(void)poll(NULL, 0, 2);
+	(void)copy_bytes(fd, 1000, 100, "afxdp");
+	cr_assert(taio_devices(engine, info, sizeof(info[0]), 64) > at);
+	cr_assert(strstr(info[at].detail,
+			 "va (veth) queue 0: copy mode: the driver has no zero copy; "
+			 "last left to a socket: va: the hardware address of the next hop") ==
+			  info[at].detail,
+		  "%s", info[at].detail);
+	close(fd);
+	close(to);
+}
+
 /* ---- changes in mid-run ---------------------------------------------------------------------- */
 
 Test(xdp_send, neighbour_that_changes_is_followed)

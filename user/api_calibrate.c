@@ -128,8 +128,8 @@ static void calibrate_pairs(struct calibrate *c)
 	for (unsigned int p = 0; p < sizeof(pairs) / sizeof(pairs[0]); p++) {
 		uint64_t able = route_copy_devices(c->e, pairs[p][0], pairs[p][1]);
 
-		for (uint8_t i = 0; i < c->e->device_count; i++)
-			if ((able >> i & 1) && device_available(c->e, i))
+		for (unsigned int i = 0; i < c->e->device_count; i++)
+			if ((able >> i & 1) && device_available(c->e, (uint8_t)i))
 				calibrate_device(c, pairs[p][0], pairs[p][1], i);
 	}
 }
@@ -176,9 +176,9 @@ static void calibrate_wholes(struct calibrate *c)
 {
 	uint64_t able = 0;
 
-	for (uint8_t i = 0; i < c->e->device_count; i++)
+	for (unsigned int i = 0; i < c->e->device_count; i++)
 		if (device_capability(&c->e->device[i], TAIO_OP_FILE, 0, 0) &&
-		    device_available(c->e, i))
+		    device_available(c->e, (uint8_t)i))
 			able |= 1ULL << i;
 	for (uint64_t left = able; left; left &= left - 1) {
 		uint64_t others = able & ~(left & -left);

@@ -53,7 +53,7 @@ int taio_operations(struct taio *e, struct taio_operation_info *info, size_t siz
 		memset(row, 0, size);
 		snprintf(row->name, sizeof(row->name), "%s", operation_name(op));
 		snprintf(row->suboptions, sizeof(row->suboptions), "%s", operation_suboptions(op));
-		for (uint8_t i = 0; i < e->device_count; i++) {
+		for (unsigned int i = 0; i < e->device_count; i++) {
 			const struct taio_capability *cap = e->device[i].driver->caps;
 
 			for (; cap->op != TAIO_OP_NONE; cap++)
@@ -179,6 +179,8 @@ static void api_device(struct taio *e, unsigned int number, struct taio_device_i
 		row->flags |= TAIO_DEVICE_AVAILABLE;
 	else
 		snprintf(row->reason, sizeof(row->reason), "%s", device->reason);
+	if ((row->flags & TAIO_DEVICE_AVAILABLE) && device->driver->tell)
+		device->driver->tell(&e->device[number], row->detail, sizeof(row->detail));
 	if (device->worker || device_is_async(device))
 		row->flags |= TAIO_DEVICE_ASYNC;
 	if (state->quarantine_ns > e->now_ns)

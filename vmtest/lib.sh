@@ -42,6 +42,19 @@ lib_disk()
 	PATH=$PATH:/usr/sbin "mkfs.$2" "${options[@]}" "$1"
 }
 
+# lib_nvme: two NVMe drives more, taio0 and taio1 by their serial numbers, for $command
+lib_nvme()
+{
+	local i
+
+	for i in 0 1; do
+		rm -f "$logs/nvme$i"
+		truncate -s 512M "$logs/nvme$i"
+		command+=(-drive "file=$logs/nvme$i,if=none,id=nvme$i,format=raw,cache=unsafe"
+			-device "nvme,serial=taio$i,drive=nvme$i")
+	done
+}
+
 # lib_command WORDS: $command starts a guest with $logs/initrd and $logs/disk, WORDS for its init;
 # $ports, after it, make files of what it says
 lib_command()

@@ -92,6 +92,7 @@ take()
 		current=${1#VMTEST-TEST }
 		allow "$(seconds_of "$current")"
 		test_started=$SECONDS
+		test_cpu=$(cpu)
 		bad_before=$((failed + skipped))
 		;;
 	'VMTEST-DONE '*)
@@ -101,7 +102,7 @@ take()
 		[ "${1##* }" = 0 ] || guest_failed=1
 		rest=("${rest[@]:1}")
 		allow 0
-		took+=" $current $((SECONDS - test_started))"
+		took+=" $current $((SECONDS - test_started))/$(($(cpu) - test_cpu))"
 		current=
 		;;
 	'VMTEST-END rc='*) end=${1#VMTEST-END rc=} ;;
@@ -111,6 +112,9 @@ take()
 	'       |'*) printf '%s\n' "$1" ;;
 	esac
 }
+
+# seconds of processor time that the guest has used: what its host does else is not in them
+cpu() { awk '{ print int(($14 + $15) / 100) }' "/proc/$pid/stat" 2> /dev/null || echo 0; }
 
 # seconds_of TEST
 seconds_of()
@@ -143,6 +147,18 @@ watch()
 	pid=
 }
 
+# needs DEVICE: one of the tests of $rest does
+needs()
+{
+	local name
+
+	for name in "${rest[@]}"; do
+		awk -v name="$name" '$1 == name { print "," $4 "," }' $here/tests.txt | grep -q ",$1," &&
+			return
+	done
+	return 1
+}
+
 # boot: one guest with the tests of $rest
 boot()
 {
@@ -157,6 +173,7 @@ boot()
 	cat "$base" "$kernel/modules.cpio" "$logs/job.cpio" > "$logs/initrd"
 	lib_disk "$logs/disk" ext4 || return 1
 	lib_command
+	! needs nvme || lib_nvme
 	rm -f "$logs"/{out,serial,dmesg}
 	: > "$logs/out"
 	began=0 end='' current='' guest_failed=0
@@ -165,7 +182,7 @@ boot()
 	pid=$!
 	watch
 	exec 9<&-
-	rm -f "$logs"/{initrd,job.cpio,disk}
+	rm -f "$logs"/{initrd,job.cpio,disk,nvme0,nvme1}
 }
 
 # judge: the part of the rule that no test inside can see
@@ -231,7 +248,7 @@ run_kernel()
 		fi
 		judge
 	done
-	printf '# %s: %d s:%s\n' "$key" $((SECONDS - started)) "$took"
+	printf '# %s: %d s; of it, and of processor time:%s\n' "$key" $((SECONDS - started)) "$took"
 }
 
 # A shell has the terminal; leave it by `exit`.
@@ -241,18 +258,21 @@ run_shell()
 	lib_kernel || { printf '%s: %s\n' "$key" "$why" >&2; return 1; }
 	cat "$base" "$kernel/modules.cpio" > "$logs/initrd"
 	lib_disk "$logs/disk" ext4 || return 1
-	lib_command vmtest.shell
+	lib_command "vmtest.shell vmtest.size=$(stty size 2> /dev/null | tr ' ' x)"
+	lib_nvme
 	"${command[@]}" -serial mon:stdio
 }
 
 # ---- main ----------------------------------------------------------------------------------------
 
+# as one piece: it may be edited while it runs
+{
 pid='' base='' seen='' only='' shell=''
 stop()
 {
 	[ -z "$pid" ] || kill -KILL "$pid" 2> /dev/null
 	[ -z "$base" ] || rm -f "$base"
-	[ -z "${logs:-}" ] || rm -f "$logs"/{initrd,job.cpio,disk}
+	[ -z "${logs:-}" ] || rm -f "$logs"/{initrd,job.cpio,disk,nvme0,nvme1}
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
@@ -292,3 +312,5 @@ fi
 printf '\n%d passed, %d failed, %d skipped\n' $passed $failed $skipped
 [ $failed = 0 ] || exit 1
 [ $passed -gt 0 ] || exit 77
+exit 0
+}

@@ -363,7 +363,8 @@ int copy_tree(struct copy *copy, const char *from, const char *to)
 	while (tree.dir) {
 		struct copy_dir *dir = tree.dir;
 
-		tree.dir = dir->parent;
+		/* a directory is freed with its last user, and the tree is one of its parent's */
+		tree.dir = dir->parent; /* NOLINT(clang-analyzer-unix.Malloc) */
 		copy_dir_put(copy, dir, 1);
 	}
 	if (!stop && copy->args->flags & TAIO_DURABLE)

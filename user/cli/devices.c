@@ -197,6 +197,9 @@ static void devices_print_available(struct devices *d)
 	table_print(&table, &d->out, d->color);
 	if (twins)
 		out_text(&d->out, "  + also on a worker thread, as NAME@worker (--all)\n");
+	for (int i = 0; i < d->devices; i++)
+		if (d->device[i].detail[0])
+			out_format(&d->out, "  %s: %s\n", d->device[i].name, d->device[i].detail);
 }
 
 /* Does a comma-separated list hold this word? */
@@ -353,6 +356,7 @@ static void devices_json_device(struct cli_out *out, const struct taio_device_in
 	json_text(out, &count, "text", info->text);
 	json_bool(out, &count, "available", devices_available(info));
 	json_text(out, &count, "reason", info->reason);
+	json_text(out, &count, "detail", info->detail);
 	devices_json_list(out, &count, "pairs", info->pairs);
 	json_u64(out, &count, "base_ns", info->base_ns);
 	json_u64(out, &count, "bytes_per_s", info->bytes_per_s);

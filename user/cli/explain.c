@@ -108,6 +108,10 @@ static const char *explain_why_not(unsigned int why)
 		return "not available here";
 	case TAIO_WHY_DETOUR:
 		return "nobody else waits: no thread needed";
+	case TAIO_WHY_TAKEN:
+		return "another device has taken the source over";
+	case TAIO_WHY_TAKING:
+		return "taking the source over does not pay yet";
 	default:
 		return taio_why_name(why);
 	}
@@ -233,6 +237,22 @@ static void explain_choice(const struct explain *explain, struct taio *engine, s
 	}
 }
 
+/* What the devices that could have run it tell of themselves. */
+static void explain_details(struct taio *engine, const struct taio_trace_step *row,
+			    struct cli_out *out)
+{
+	struct taio_device_info *info = calloc(64, sizeof(*info));
+	int count = info ? taio_devices(engine, info, sizeof(*info), 64) : 0;
+
+	for (unsigned int i = 0; i < row->candidates && i < EXPLAIN_CANDIDATES; i++) {
+		const unsigned int number = row->candidate[i].device;
+
+		if ((int)number < count && number < 64 && info[number].detail[0])
+			out_format(out, "\n  %s: %s\n", info[number].name, info[number].detail);
+	}
+	free(info);
+}
+
 void explain_print(const struct explain *explain, struct taio *engine, struct cli_out *out,
 		   unsigned int width, int color)
 {
@@ -255,4 +275,5 @@ void explain_print(const struct explain *explain, struct taio *engine, struct cl
 	table_init(&table, 4, 2, width);
 	explain_choice(explain, engine, &table, row);
 	table_print(&table, out, color);
+	explain_details(engine, row, out);
 }

@@ -243,6 +243,7 @@ static bool text_device(struct text *t, struct fault_plan *plan)
 	return true;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): text_wrong() writes to @why */
 int fault_parse(struct fault_plan **ret_plan, const char *text, uint64_t start_ns, char *why,
 		size_t size)
 {

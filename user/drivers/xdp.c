@@ -11,12 +11,16 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "xdp/features.h"
 #include "xdp/interface.h"
 
 #ifndef AF_XDP
@@ -154,20 +158,92 @@ static int xdp_wait(struct taio_device *dev, int64_t timeout_ns)
 	return ring_wait(((struct xdp *)dev->priv)->ring, timeout_ns);
 }
 
-/* Measured with bench_xdp on a veth pair; a datagram costs 0.6 to 0.7 us whatever its size. */
+/* ---- for people ------------------------------------------------------------------------------ */
+
+__attribute__((format(printf, 3, 4))) static void tell_more(char *text, size_t size,
+							    const char *format, ...)
+{
+	size_t used = strlen(text);
+	va_list args;
+
+	if (used && used + 2 < size)
+		used += (size_t)snprintf(text + used, size - used, "; ");
+	va_start(args, format);
+	(void)vsnprintf(text + used, size - used, format, args);
+	va_end(args);
+}
+
+static const char *tell_zero_copy(uint32_t ifindex)
+{
+	uint64_t features;
+
+	if (xdp_features(ifindex, &features))
+		return "whether it has zero copy shows when it is used";
+	return features & XDP_FEATURE_ZERO_COPY ? "its driver has zero copy"
+						: "its driver has no zero copy";
+}
+
+/* Interfaces that it would use. */
+static void tell_interfaces(char *text, size_t size)
+{
+	struct if_nameindex *all = if_nameindex();
+	struct netroute *route;
+
+	if (all && netroute_open(&route) == 0) {
+		for (const struct if_nameindex *one = all; one->if_index; one++) {
+			struct xdp_interface interface;
+			struct netroute_link link;
+
+			if (netroute_link(route, one->if_index, &link) ||
+			    link.type != ARPHRD_ETHER || !link.up ||
+			    xdp_interface_get(one->if_index, &interface))
+				continue;
+			tell_more(text, size, "%s (%s, %u queue%s): %s", one->if_name,
+				  interface.driver[0] ? interface.driver : "?", interface.queues,
+				  interface.queues == 1 ? "" : "s", tell_zero_copy(one->if_index));
+		}
+		netroute_close(route);
+	}
+	if_freenameindex(all);
+	if (!text[0])
+		tell_more(text, size, "no Ethernet interface is up");
+}
+
+static void xdp_tell(struct taio_device *dev, char *text, size_t size)
+{
+	const struct xdp *xdp = dev->opened ? dev->priv : NULL;
+	bool any = false;
+
+	text[0] = '\0';
+	for (unsigned int i = 0; xdp && i < XDP_PORTS; i++) {
+		const struct xdp_place *place = &xdp->place[i];
+
+		if (!place->open)
+			continue;
+		any = true;
+		tell_more(text, size, "%s (%s) queue %u: %s", place->port.link.name,
+			  place->port.driver, place->port.xsk.queue, xdp_port_mode(&place->port));
+	}
+	if (!any)
+		tell_interfaces(text, size);
+	if (xdp && xdp->last_reason[0])
+		tell_more(text, size, "last left to a socket: %s", xdp->last_reason);
+}
+
+/* Measured with bench_xdp on a veth pair: half a microsecond for a datagram of any size. */
 static const struct taio_capability xdp_caps[] = {
 	{ .op = TAIO_OP_COPY,
 	  .from = TAIO_K(MESSAGES),
 	  .to = TAIO_K(DGRAM),
 	  .parallel = 4,
 	  .base_ns = 900,
-	  .ps_per_byte = 600 },
+	  .ps_per_byte = 480 },
 	{ .op = TAIO_OP_COPY,
 	  .from = TAIO_K(MEM) | TAIO_K(ZERO),
 	  .to = TAIO_K(DGRAM),
 	  .parallel = 4,
 	  .base_ns = 1500,
-	  .ps_per_byte = 480 },
+	  .ps_per_byte = 400 },
 	{ .op = TAIO_OP_COPY,
 	  .from = TAIO_K(DGRAM),
 	  .to = TAIO_K(MEM) | TAIO_K(NULL),
@@ -183,7 +259,7 @@ static const struct taio_capability xdp_caps[] = {
 	  .to = TAIO_K(DGRAM),
 	  .parallel = 4,
 	  .base_ns = 4000,
-	  .ps_per_byte = 600 },
+	  .ps_per_byte = 500 },
 	{ .op = TAIO_OP_NONE },
 };
 
@@ -201,5 +277,6 @@ const struct taio_driver taio_driver_afxdp = {
 	.cancel = xdp_cancel,
 	.fd = xdp_fd,
 	.wait = xdp_wait,
+	.tell = xdp_tell,
 	.release = xdp_release,
 };

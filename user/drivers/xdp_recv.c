@@ -115,7 +115,7 @@ static int recv_identify(int fd, struct taio_xdp_key *key)
 
 static int recv_watch(const struct recv_flow *flow, int fd)
 {
-	struct epoll_event event = { .events = EPOLLIN };
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
 
 	return epoll_ctl(flow->wait_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
@@ -362,18 +362,36 @@ static int64_t recv_kernel(struct xdp_recv *recv, const struct recv_flow *flow,
 	return recv_is_empty(n, step) ? recv_wait(flow, step) : n;
 }
 
+/* Nothing in the frames: has anything else happened? One system call tells, mostly that nothing has. */
+static int64_t recv_idle(struct xdp_recv *recv, struct recv_flow *flow, struct taio_step *step)
+{
+	struct epoll_event events[8];
+	int n = epoll_wait(flow->wait_fd, events, 8, 0);
+	bool kernel = n < 0, links = n < 0;
+
+	for (int i = 0; i < n; i++) {
+		kernel |= events[i].data.fd == flow->fd;
+		links |= events[i].data.fd == flow->link_fd;
+	}
+	/* what gets past the program: through another interface, or let go by it */
+	if (kernel) {
+		int64_t got = netops_receive(&recv->kernel, step);
+
+		if (!recv_is_empty(got, step))
+			return got;
+	}
+	if (links && recv_is_lost(flow)) {
+		recv_log(recv, "afxdp: its interface is gone");
+		return recv_end(flow, step, -EXDEV);
+	}
+	return recv_wait(flow, step);
+}
+
 static int64_t recv_held(struct xdp_recv *recv, struct recv_flow *flow, struct taio_step *step)
 {
 	int64_t n = xdp_deliver(&recv->kernel, flow->in, step);
 
-	if (!recv_is_empty(n, step))
-		return n;
-	/* fragments, and what comes through another interface */
-	n = recv_kernel(recv, flow, step);
-	if (!recv_is_empty(n, step) || !recv_is_lost(flow))
-		return n;
-	recv_log(recv, "afxdp: its interface is gone");
-	return recv_end(flow, step, -EXDEV);
+	return recv_is_empty(n, step) ? recv_idle(recv, flow, step) : n;
 }
 
 static int64_t recv_left(struct xdp_recv *recv, struct recv_flow *flow, struct taio_step *step)

@@ -48,19 +48,27 @@ static const void *job_payload(const struct xdp_job *job, uint64_t i, size_t *re
 	return from->kind == TAIO_KIND_MEM ? (const uint8_t *)from->ptr + at : zeros;
 }
 
-/* What the headers of datagram @i are. NULL: not through us, or not any more; the step ends before it. */
-static struct frame_flow *job_flow(struct xdp *xdp, struct xdp_job *job, struct xdp_socket *socket,
-				   uint64_t i, size_t bytes)
+/* Neighbours in a batch mostly go to one peer. */
+static bool same_address(const struct taio_message *a, const struct taio_message *b)
+{
+	return a->address == b->address && a->address_length == b->address_length;
+}
+
+/* What the headers of datagram @i are; *last: of the one before it in this batch, or NULL. Return:
+ * NULL: not through us, or not any more; the step ends before it. */
+static struct frame_flow *job_flow(struct xdp *xdp, struct xdp_job *job, uint64_t i, size_t bytes,
+				   struct xdp_peer **last)
 {
 	const struct taio_message *m = (const struct taio_message *)job->step->from.ptr + i;
-	struct xdp_peer *peer;
+	struct xdp_socket *socket = &xdp->socket[(unsigned int)job->step->to.fd % XDP_SOCKETS];
 
 	if (!job_is_messages(job))
 		return job->generation == xdp->generation ? &job->flow : NULL;
-	peer = xdp_peer_get(xdp, socket, m->address, m->address ? m->address_length : 0);
-	if (!peer || bytes > peer->payload_max || peer->place != job->place)
+	if (!*last || !same_address(m, m - 1))
+		*last = xdp_peer_get(xdp, socket, m->address, m->address ? m->address_length : 0);
+	if (!*last || bytes > (*last)->payload_max || (*last)->place != job->place)
 		return NULL;
-	return &peer->flow;
+	return &(*last)->flow;
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -69,13 +77,13 @@ static struct frame_flow *job_flow(struct xdp *xdp, struct xdp_job *job, struct 
 static uint32_t job_put(struct xdp *xdp, struct xdp_job *job, uint64_t until)
 {
 	struct xdp_port *port = &job->place->port;
-	struct xdp_socket *socket = &xdp->socket[(unsigned int)job->step->to.fd % XDP_SOCKETS];
+	struct xdp_peer *last = NULL;
 	uint32_t descs = 0, n = 0;
 
 	while (job->put < until && n < XDP_PORT_BUDGET) {
 		size_t bytes;
 		const void *payload = job_payload(job, job->put, &bytes);
-		struct frame_flow *flow = job_flow(xdp, job, socket, job->put, bytes);
+		struct frame_flow *flow = job_flow(xdp, job, job->put, bytes, &last);
 		uint32_t used;
 
 		if (!flow) {

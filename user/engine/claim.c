@@ -100,8 +100,10 @@ uint64_t claim_skip(struct taio *e, struct request *r, const struct taio_step *s
 {
 	if (step->op != TAIO_OP_COPY || step->from.kind != TAIO_KIND_DGRAM)
 		return query->skip;
-	if (!r->claim)
-		return query->skip | claim_gate(e, r, query);
+	if (!r->claim) {
+		e->route_unpaid = claim_gate(e, r, query);
+		return query->skip | e->route_unpaid;
+	}
 	claim_reconsider(e, r, query);
 	return ~(1ULL << (r->claim - 1));
 }

@@ -315,7 +315,8 @@ static void engine_reap(struct taio *e)
 	struct taio_step *done[64], *step;
 	uint64_t begin_ns;
 
-	if (!e->in_flight)
+	/* Also without a step in flight: a descriptor that nobody reads would end each sleep at once. */
+	if (!e->in_flight && !e->told)
 		return;
 	begin_ns = clock_ns();
 	e->late_ns = e->held_ns;
@@ -334,6 +335,7 @@ static void engine_reap(struct taio *e)
 			}
 		} while (n == 64);
 	}
+	e->told = false;
 	step = workers_reap(&e->workers);
 	if (step)
 		e->taken_ns = clock_ns();

@@ -100,6 +100,7 @@ struct taio {
 	bool urgent;        /* a completion was far from its price */
 	uint32_t judge;     /* decisions since the last one that was judged */
 	bool stopping;
+	bool told;          /* a device's descriptor was readable: it is looked after */
 	bool blocking_call; /* inside taio_get_events() without a near end */
 	bool embedded;      /* taio_fd() was called: somebody else sleeps for us */
 
@@ -147,6 +148,7 @@ struct taio {
 	uint16_t pairs_known[TAIO_KIND_COUNT];
 	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
 	uint64_t file_calls;    /* devices whose calls a whole file consists of */
+	uint64_t route_unpaid;  /* of the last decision: those that would have to take the source */
 	uint64_t route_stops;   /* of the last decision: candidates left out because they block */
 	uint64_t route_alone;   /* ... because nobody else waits: a thread would be a detour */
 	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];

@@ -101,8 +101,8 @@ static int hedge_pick(struct taio *e, struct request *r, struct taio_step *twin,
 	query.may_probe = false;
 	query.picked = PICK_BY_PRICE; /* the policy decided about the first copy */
 	query.skip |= 1ULL << first;
-	for (uint8_t i = 0; i < e->device_count; i++)
-		if (hedge_goes_past_cache(e, twin, i))
+	for (unsigned int i = 0; i < e->device_count; i++)
+		if (hedge_goes_past_cache(e, twin, (uint8_t)i))
 			query.skip |= 1ULL << i;
 	query.context->memory[class].left = 0;
 	rc = pick_choose(e->picker, &query, ret_choice);

@@ -13,7 +13,7 @@
 #include "engine/engine.h"
 
 #define MIRROR_QUIET_NS    (100ULL * 1000 * 1000)
-#define MIRROR_SCOUT_SHARE 128
+#define MIRROR_SCOUT_SHARE 64
 #define MIRROR_SCOUT       65536
 #define MIRROR_SLOW_NS     (20ULL * 1000 * 1000)
 
@@ -246,7 +246,7 @@ static bool mirror_is_warm(int fd, uint64_t offset)
 /* Is it time to ask this disk, whatever the policy thinks of it? */
 static bool mirror_is_due(const struct taio *e, const struct mirror_disk *disk)
 {
-	uint64_t quiet_ns = disk->took_ns * MIRROR_SCOUT_SHARE;
+	uint64_t quiet_ns = disk->scout_ns * MIRROR_SCOUT_SHARE;
 
 	if (quiet_ns < MIRROR_QUIET_NS)
 		quiet_ns = MIRROR_QUIET_NS;
@@ -286,6 +286,9 @@ void mirror_heard(struct taio *e, const struct taio_step *step)
 	disk->heard_ns = e->now_ns;
 	if (whole || !disk->took_ns)
 		disk->took_ns = ns;
+	disk->scout_ns = disk->took_ns > MIRROR_SLOW_NS && step->len > MIRROR_SCOUT
+				 ? ns * MIRROR_SCOUT / step->len
+				 : ns;
 }
 
 void mirror_look(struct taio *e, struct taio_step *step)

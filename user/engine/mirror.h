@@ -21,6 +21,7 @@ struct mirror_disk {
 	uint64_t used;     /* of the engine's count: when it was met last */
 	uint64_t heard_ns; /* last answer, or scout on its way */
 	uint64_t took_ns;  /* a segment, at its last answer */
+	uint64_t scout_ns; /* what a scout will take, by that */
 	uint32_t users;    /* mirrors that are open there */
 	uint8_t eager;     /* the last scout was good news: the next one at once */
 };
@@ -59,7 +60,7 @@ bool mirror_has(const struct request *r, const char *path);
  *
  * Now and then it sends a scout: a segment that only a disk may have which was not read for long.
  * Policies probe what is quiet, but none that was far too dear, and not large pieces; yet a disk that
- * was throttled a hundredfold may be itself again. Scouts take 1/128 of the time at most, and where
+ * was throttled a hundredfold may be itself again. Scouts take 1/64 of the time at most, and where
  * the disk was that slow they are short: after one that was quick whole ones follow at once, until
  * the policy has seen enough of them.
  */

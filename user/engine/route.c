@@ -144,7 +144,8 @@ static struct pick_context *route_context_make(struct taio *e, const struct taio
 		caps[n++] = cap;
 	}
 	context = pick_add_context(e->picker, key, name, candidates, n);
-	memcpy(e->route_cap[context - e->picker->context], caps, n * sizeof(caps[0]));
+	for (unsigned int i = 0; i < n; i++)
+		e->route_cap[context - e->picker->context][i] = caps[i];
 	return context;
 }
 
@@ -498,6 +499,7 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
+	e->route_unpaid = 0;
 	if (e->claimers && step->from.kind == TAIO_KIND_DGRAM) {
 		query.closed &= ~e->claimers; /* opening is part of what a claim costs */
 		query.skip = claim_skip(e, r, step, &query);
@@ -784,7 +786,7 @@ uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind)
 
 	if (e->pairs_known[from_kind] >> to_kind & 1)
 		return *mask;
-	for (uint8_t i = 0; i < e->device_count; i++)
+	for (unsigned int i = 0; i < e->device_count; i++)
 		if (device_capability(&e->device[i], TAIO_OP_COPY, from_kind, to_kind))
 			*mask |= 1ULL << i;
 	e->pairs_known[from_kind] |= (uint16_t)(1u << to_kind);

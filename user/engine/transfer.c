@@ -508,15 +508,9 @@ static bool transfer_is_over(const struct request *r)
 	return (r->traits & REQUEST_ENDED) || r->issued >= r->length;
 }
 
-enum engine_next transfer_advance(struct taio *e, struct request *r)
+/* Segments that found no room try again. Return: ENGINE_NEXT: new ones may be issued, too. */
+static enum engine_next transfer_unpark(struct taio *e, struct request *r)
 {
-	unsigned int depth = transfer_in_order(r) ? 1 : TRANSFER_DEPTH;
-	unsigned int fair = 0;
-
-	if (r->error || (r->traits & REQUEST_CANCELLED))
-		return r->outstanding ? ENGINE_PARKED : ENGINE_FAILED;
-	if (r->gathered)
-		return ENGINE_PARKED;
 	while (r->parked) {
 		struct taio_step *step = r->parked;
 
@@ -528,6 +522,22 @@ enum engine_next transfer_advance(struct taio *e, struct request *r)
 		if (r->parked == step)
 			break; /* still no room */
 	}
+	return ENGINE_NEXT;
+}
+
+enum engine_next transfer_advance(struct taio *e, struct request *r)
+{
+	unsigned int depth = transfer_in_order(r) ? 1 : TRANSFER_DEPTH;
+	enum engine_next unparked;
+	unsigned int fair = 0;
+
+	if (r->error || (r->traits & REQUEST_CANCELLED))
+		return r->outstanding ? ENGINE_PARKED : ENGINE_FAILED;
+	if (r->gathered)
+		return ENGINE_PARKED;
+	unparked = transfer_unpark(e, r);
+	if (unparked != ENGINE_NEXT)
+		return unparked;
 	while (!r->parked && !r->gathered && r->outstanding < depth) {
 		struct taio_step *step;
 		enum engine_next next;

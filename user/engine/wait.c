@@ -120,6 +120,8 @@ static int wait_epoll(struct taio *e, const struct timespec *limit)
 
 		if (data < WAIT_SOMEBODY)
 			lane_ready(e, (int)data, events[i].events);
+		else if (data == WAIT_SOMEBODY)
+			e->told = true;
 		else if (data == WAIT_TIMER)
 			got = read(e->timer_fd, &count, sizeof(count));
 		else if (data == WAIT_WAKE)

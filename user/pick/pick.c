@@ -38,6 +38,7 @@ static uint32_t pick_estimate(const struct taio_caps *caps, uint64_t bytes, uint
 	uint32_t parallel = caps->parallel ? caps->parallel : 1;
 
 	if (load >= parallel)
+		/* cppcheck-suppress zerodivcond ; it is 1 at least */
 		ns += ns * (load - parallel + 1) / parallel;
 	return ns == 0 ? 1 : ns > TAIO_COST_MAX ? TAIO_COST_MAX : (uint32_t)ns;
 }

@@ -96,7 +96,7 @@ int bpf_sys_shape(int map_fd, struct bpf_sys_shape *ret_shape)
 static uint32_t bpf_sys_uses(int prog_fd, const char *name, uint32_t map_id)
 {
 	struct bpf_prog_info info;
-	uint32_t ids[32];
+	uint32_t ids[32] = { 0 };
 
 	memset(&info, 0, sizeof(info));
 	info.nr_map_ids = sizeof(ids) / sizeof(ids[0]);

@@ -60,10 +60,10 @@ uint64_t canary_p99_ns(const struct canary_class *class)
 {
 	uint64_t slower = class->count / 100, seen = 0;
 
-	for (uint32_t b = CANARY_HIST; class->count && b-- > 0;) {
-		seen += class->hist[b];
+	for (uint32_t b = CANARY_HIST; b > 0; b--) {
+		seen += class->hist[b - 1];
 		if (seen > slower)
-			return canary_bucket_ns(b);
+			return canary_bucket_ns(b - 1);
 	}
 	return 0;
 }

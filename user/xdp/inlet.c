@@ -288,12 +288,13 @@ static uint32_t inlet_cut(const struct xdp_inlet *inlet, uint32_t queue,
 			continue;
 		}
 		bytes = part->len - skip < left ? part->len - skip : left;
-		piece[n++] = (struct xdp_piece){ .data = q->xsk.umem + part->addr + skip,
-						 .address = part->addr,
-						 .bytes = bytes,
-						 .whole = left,
-						 .queue = (uint16_t)queue,
-						 .first = n == 0 };
+		piece[n] = (struct xdp_piece){ .data = q->xsk.umem + part->addr + skip,
+					       .address = part->addr,
+					       .bytes = bytes,
+					       .whole = left,
+					       .queue = (uint16_t)queue,
+					       .first = n == 0 };
+		n++;
 		left -= bytes;
 		skip = 0;
 	}

@@ -106,9 +106,8 @@ bool xdp_interface_is_virtual(const struct xdp_interface *interface)
 	return interface_is_one_of(interface->driver, drivers);
 }
 
-bool xdp_interface_is_harmless(const struct xdp_interface *interface)
+bool xdp_interface_is_named(const struct xdp_interface *interface)
 {
-	static const char *const drivers[] = { "veth", "virtio_net", "tun", NULL };
 	const char *named = secure_getenv("TAIO_XDP");
 	const size_t length = strlen(interface->name);
 
@@ -119,7 +118,14 @@ bool xdp_interface_is_harmless(const struct xdp_interface *interface)
 			return true;
 		named += word + (named[word] == ',');
 	}
-	return interface_is_one_of(interface->driver, drivers);
+	return false;
+}
+
+bool xdp_interface_is_harmless(const struct xdp_interface *interface)
+{
+	static const char *const drivers[] = { "veth", "virtio_net", "tun", NULL };
+
+	return xdp_interface_is_named(interface) || interface_is_one_of(interface->driver, drivers);
 }
 
 const char *xdp_missing(uint64_t wanted, char *room, size_t size)

@@ -26,6 +26,10 @@ int xdp_interface_of(const struct sockaddr_storage *address);
  * nothing on the way could damage them. */
 bool xdp_interface_is_virtual(const struct xdp_interface *interface);
 
+/* $TAIO_XDP, a list of interfaces with commas between them, names it: whoever set it agrees that
+ * others feel what is done to it. */
+bool xdp_interface_is_named(const struct xdp_interface *interface);
+
 /* Taking a program does not reset the link. Others are left alone unless $TAIO_XDP names them. */
 bool xdp_interface_is_harmless(const struct xdp_interface *interface);
 

@@ -12,11 +12,11 @@
 
 #define SKIPPED_MAX 16 /* answers to earlier requests */
 
-int netlink_open(const int *groups)
+int netlink_open(int protocol, const int *groups)
 {
 	const struct sockaddr_nl any = { .nl_family = AF_NETLINK };
 	const int on = 1;
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), error;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol), error;
 
 	if (fd < 0)
 		return -errno;

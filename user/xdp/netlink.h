@@ -18,8 +18,9 @@ struct netlink_message {
 	};
 };
 
-/* @groups: RTNLGRP_... to listen to, ending with 0; NULL: none. Return: descriptor, negative errno. */
-int netlink_open(const int *groups);
+/* @protocol: NETLINK_ROUTE, ...; @groups: to listen to, ending with 0; NULL: none. Return: descriptor,
+ * negative errno. */
+int netlink_open(int protocol, const int *groups);
 
 /* @body: struct rtmsg and the like. */
 void netlink_begin(struct netlink_message *message, uint16_t type, uint16_t flags, const void *body,

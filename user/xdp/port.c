@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "xdp/features.h"
 #include "xdp/interface.h"
 
 #define PORT_CHUNKS      1024
@@ -37,22 +38,43 @@ static int port_try(struct xdp_port *port, struct xsk_config *config, char *reas
 {
 	int rc;
 
-	for (config->chunks = PORT_CHUNKS;; config->chunks /= 2) {
-		config->tx_entries = config->chunks;
+	for (port->chunks = PORT_CHUNKS;; port->chunks /= 2) {
+		config->chunks = config->want & XSK_RX ? 2 * port->chunks : port->chunks;
+		config->tx_entries = config->rx_entries = port->chunks;
 		rc = xsk_open(&port->xsk, config, reason, size);
-		if ((rc != -ENOBUFS && rc != -ENOMEM) || config->chunks == PORT_CHUNKS_MIN)
+		if ((rc != -ENOBUFS && rc != -ENOMEM) || port->chunks == PORT_CHUNKS_MIN)
 			return rc;
 	}
 }
 
 static int port_chunks(struct xdp_port *port)
 {
-	port->free = malloc(port->xsk.chunks * sizeof(*port->free));
+	port->free = malloc(port->chunks * sizeof(*port->free));
 	if (!port->free)
 		return -ENOMEM;
-	for (uint32_t i = port->xsk.chunks; i-- > 0;)
+	for (uint32_t i = port->chunks; i-- > 0;)
 		port->free[port->free_count++] = (uint64_t)i * port->xsk.chunk;
 	return 0;
+}
+
+/*
+ * With zero copy the card receives into memory of the socket that has the queue, whoever the packets
+ * are for: without any it would receive nothing. There is no program that would give us packets, so
+ * the kernel copies them out and uses the memory again.
+ */
+static void port_lend_card(struct xdp_port *port)
+{
+	struct xsk_ring *fill = &port->xsk.fill;
+	uint32_t n;
+
+	if (!port->xsk.zero_copy)
+		return;
+	n = xsk_ring_room(fill, port->xsk.chunks - port->chunks);
+	for (uint32_t i = 0; i < n; i++)
+		*xsk_ring_address(fill, i) = (uint64_t)(port->chunks + i) * port->xsk.chunk;
+	xsk_ring_submit(fill, n);
+	if (xsk_fill_wakes(&port->xsk))
+		(void)xsk_wake_fill(&port->xsk);
 }
 
 int xdp_port_open(struct xdp_port *port, const struct netroute_link *link, char *reason,
@@ -62,16 +84,19 @@ int xdp_port_open(struct xdp_port *port, const struct netroute_link *link, char 
 	const int cpu = sched_getcpu();
 	struct xsk_config config = { .ifindex = link->ifindex, .want = XSK_TX };
 	struct xdp_interface interface;
+	bool named = false;
+	uint64_t features;
 	int rc = -EBUSY;
 
 	memset(port, 0, sizeof(*port));
 	port->link = *link;
 	if (xdp_interface_get(link->ifindex, &interface) == 0) {
 		snprintf(port->driver, sizeof(port->driver), "%s", interface.driver);
-		/* to give a queue to zero copy stops and restarts it */
-		if (!xdp_interface_is_harmless(&interface))
-			config.want |= XSK_COPY;
+		named = xdp_interface_is_named(&interface);
 	}
+	config.want |= named ? XSK_RX : XSK_COPY;
+	/* a kernel that does not tell is taken for one that could */
+	port->could = xdp_features(link->ifindex, &features) || (features & XDP_FEATURE_ZERO_COPY);
 	config.chunk = link->mtu + FRAME_ETHERNET_BYTES + XDP_PORT_HEADROOM <= PORT_CHUNK
 			       ? PORT_CHUNK
 			       : PORT_CHUNK_LARGE;
@@ -86,6 +111,8 @@ int xdp_port_open(struct xdp_port *port, const struct netroute_link *link, char 
 		rc = port_chunks(port);
 	if (rc)
 		xdp_port_close(port);
+	else
+		port_lend_card(port);
 	return rc;
 }
 
@@ -99,8 +126,11 @@ void xdp_port_close(struct xdp_port *port)
 
 const char *xdp_port_mode(const struct xdp_port *port)
 {
+	if ((port->xsk.want & XSK_COPY) && port->could)
+		return "copy mode: zero copy takes the whole queue, and TAIO_XDP does not name the "
+		       "interface";
 	if (port->xsk.want & XSK_COPY)
-		return "copy mode: zero copy would restart a queue, and TAIO_XDP does not name it";
+		return "copy mode: the driver has no zero copy";
 	return xsk_mode_text(&port->xsk);
 }
 
@@ -109,7 +139,7 @@ const char *xdp_port_mode(const struct xdp_port *port)
 void xdp_port_collect(struct xdp_port *port)
 {
 	struct xsk_ring *ring = &port->xsk.completion;
-	const uint32_t n = xsk_ring_ready(ring, port->xsk.chunks);
+	const uint32_t n = xsk_ring_ready(ring, port->chunks);
 
 	for (uint32_t i = 0; i < n; i++) {
 		const uint64_t at = *xsk_ring_address(ring, i);
@@ -120,7 +150,7 @@ void xdp_port_collect(struct xdp_port *port)
 		return;
 	xsk_ring_release(ring, n);
 	port->out -= n;
-	assert(port->free_count <= port->xsk.chunks);
+	assert(port->free_count <= port->chunks);
 }
 
 size_t xdp_port_frame_max(const struct xdp_port *port)
@@ -132,7 +162,7 @@ size_t xdp_port_frame_max(const struct xdp_port *port)
 
 bool xdp_port_is_whole(const struct xdp_port *port)
 {
-	return port->free_count + port->lent + port->out == port->xsk.chunks;
+	return port->free_count + port->lent + port->out == port->chunks;
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */

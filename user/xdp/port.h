@@ -25,10 +25,12 @@ struct xdp_port {
 	char driver[32];
 	uint64_t *free; /* addresses of chunks */
 	uint32_t free_count;
-	uint32_t out;  /* chunks that the kernel has, or will take out of the tx ring */
-	uint32_t lent; /* chunks that somebody fills */
-	uint64_t sent; /* descriptors that the kernel took */
-	int error;     /* the socket is of no use any more: interface down or gone */
+	uint32_t chunks; /* for sending */
+	bool could;      /* the driver has zero copy */
+	uint32_t out;    /* chunks that the kernel has, or will take out of the tx ring */
+	uint32_t lent;   /* chunks that somebody fills */
+	uint64_t sent;   /* descriptors that the kernel took */
+	int error;       /* the socket is of no use any more: interface down or gone */
 };
 
 /*
@@ -40,7 +42,8 @@ int xdp_port_open(struct xdp_port *port, const struct netroute_link *link, char 
 /* Frames that the kernel has not taken are lost. */
 void xdp_port_close(struct xdp_port *port);
 
-/* "zero copy", or why not. */
+/* "zero copy", or why not: it takes the whole queue, and what others receive by it then comes through
+ * memory of ours, so it is only used where $TAIO_XDP names the interface. */
 const char *xdp_port_mode(const struct xdp_port *port);
 
 /* Takes back what the kernel needs no more. */

@@ -37,8 +37,8 @@ int netroute_open(struct netroute **ret_route)
 
 	if (!route)
 		return -ENOMEM;
-	route->ask_fd = netlink_open(NULL);
-	route->told_fd = route->ask_fd < 0 ? route->ask_fd : netlink_open(groups);
+	route->ask_fd = netlink_open(NETLINK_ROUTE, NULL);
+	route->told_fd = route->ask_fd < 0 ? route->ask_fd : netlink_open(NETLINK_ROUTE, groups);
 	if (route->told_fd < 0) {
 		rc = route->told_fd;
 		netroute_close(route);
