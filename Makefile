@@ -129,7 +129,7 @@ endif
 
 .PHONY: all help lib bpf units bench-build setup demo test check unit sim sim-scale sim-plot bench \
 	fmt lint asan ubsan tsan fuzz install install-files uninstall clean setup-vm vmtest \
-	vmtest-shell crash kill9 FORCE
+	vmtest-self vmtest-shell crash kill9 FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -145,7 +145,8 @@ help:
 	@echo 'make sim           policies against an oracle, in virtual time (POLICY= IN= SEEDS= PLOT=)'
 	@echo 'make sim-scale     many devices and engines there; make sim-plot draws a slow device'
 	@echo 'make fuzz          each fuzz target for FUZZ_SECONDS (20)'
-	@echo 'make vmtest        tests in QEMU under Debian kernels: KERNEL=6.1 TEST=name choose; make setup-vm'
+	@echo 'make vmtest        tests in QEMU under Debian kernels: KERNEL=6.1 TEST=name SET=smoke choose'
+	@echo 'make vmtest-self   can those tests fail? A guest that panics, hangs, does nothing, ...'
 	@echo 'make vmtest-shell  a shell in such a guest: KERNEL=6.1'
 	@echo 'make crash         power cuts of a guest during durable copies: CYCLES (50) on ext4, xfs, btrfs'
 	@echo 'make kill9         KILLS (1000) copies killed at random moments: nothing torn, nothing left'
@@ -178,7 +179,7 @@ $(PREFIXED): $(BUILD)/obj/.prefix
 $(BUILD)/obj/user/policy/%.o $(BUILD)/obj/user/libbpf/%.o: DEFS += -DTAIO_LIBDIR='"$(PREFIX)/lib/taio"'
 
 # what the program of a flow and its loader share
-$(BUILD)/obj/user/xdp/%.o: INC += -Ibpf
+$(BUILD)/obj/user/xdp/%.o $(BUILD)/obj/user/drivers/%.o: INC += -Ibpf
 
 $(BUILD)/schedulers/list.inc: FORCE
 	@mkdir -p $(@D)
@@ -211,7 +212,7 @@ $(BUILD)/obj/tests/abi_sizes.o: CPPFLAGS += -I$(BUILD)/obj/tests
 $(BUILD)/obj/bench/%.o: bench/%.c $(STAMP) | $(BUILD)/schedulers/list.inc
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(COMPILE) $(INC) -Ibpf -I$(BUILD)/schedulers -c $< -o $@
+	$(Q)$(COMPILE) $(INC) -Ibpf -Itests -I$(BUILD)/schedulers -c $< -o $@
 
 $(BUILD)/obj/examples/%.o: examples/%.c $(STAMP)
 	$(call say,CC,$@)
@@ -341,10 +342,14 @@ asan ubsan:
 	@BUILD=build-asan ASAN_OPTIONS=detect_stack_use_after_return=1:$(ASAN_OPTIONS) \
 		UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 tests/run.sh unit
 
+# TSAN_WITHOUT: no second thread is in them.
+TSAN_WITHOUT := $(addprefix test_,cli_progress cli_text cli_walk endpoint pick pick_guards \
+	plan policy_equal policy_native policy_pick policy_set policy_verdict policy_watchdog \
+	request slab speeds)
 # setarch -R: ThreadSanitizer of gcc 12 does not know the address layout that newer kernels draw
 tsan:
 	@$(MAKE) BUILD=build-tsan OPT='-O1 -g' SANITIZE=thread units
-	@BUILD=build-tsan TSAN_OPTIONS=halt_on_error=1:$(TSAN_OPTIONS) \
+	@BUILD=build-tsan WITHOUT='$(TSAN_WITHOUT)' TSAN_OPTIONS=halt_on_error=1:$(TSAN_OPTIONS) \
 		setarch -R tests/run.sh unit
 
 # POLICY=tab,jsq IN=S2,S3,T SEEDS=2 PLOT=directory
@@ -382,7 +387,11 @@ setup-vm:
 
 vmtest: setup-vm
 	@$(MAKE) all units
-	@BUILD=$(BUILD) vmtest/run.sh $(VMTEST_FLAGS) '$(KERNEL)' $(TEST)
+	@BUILD=$(BUILD) vmtest/run.sh $(if $(SET),-t $(SET)) '$(KERNEL)' $(TEST)
+
+vmtest-self: setup-vm
+	@$(MAKE) all units
+	@BUILD=$(BUILD) vmtest/selftest.sh '$(or $(KERNEL),6.1)'
 
 vmtest-shell: setup-vm
 	@$(MAKE) all units

@@ -200,7 +200,7 @@ static void ring_compare(const struct place *place, unsigned int depth, unsigned
 	memset(&they, 0, sizeof(they));
 	memset(&ratio, 0, sizeof(ratio));
 	memset(&cpu_ratio, 0, sizeof(cpu_ratio));
-	work.ops = place->ops * (depth > 1 && place->fd != place->bare_fd ? 4 : 1);
+	work.ops = place->ops * (depth > 1 && place->driver == &taio_driver_direct ? 4 : 1);
 	for (unsigned int round = 0; round < rounds; round++) {
 		/* each goes first as often as the other */
 		ring_time(&work, round % 2 ? driver_run : bare_run, round % 2 ? &us : &they);
@@ -240,8 +240,8 @@ int main(int argc, char **argv)
 	const char *tmp = getenv("TMPDIR");
 	const char *disk = bench_directory(tmp ? tmp : "/var/tmp");
 	const char *memory_fs = bench_directory("/dev/shm");
-	int direct = -1, cached, shm, null;
-	struct place places[4];
+	int direct = -1, cached, shm, null, registered;
+	struct place places[5];
 
 	memory = aligned_alloc(BLOCK, DEPTH_MAX * BLOCK);
 	if (!memory)
@@ -251,9 +251,12 @@ int main(int argc, char **argv)
 	host.cores = 2;
 	host.requests = 256;
 	bare_open();
+	cached = ring_file(disk, O_DIRECT, &direct);
+	registered = dup(cached); /* as taio_register_file() would */
+	host.files = &registered;
+	host.file_count = 1;
 	driver_open(&taio_driver_uring, TAIO_DEVICE_uring);
 	driver_open(&taio_driver_direct, TAIO_DEVICE_direct);
-	cached = ring_file(disk, O_DIRECT, &direct);
 	shm = ring_file(memory_fs, 0, NULL);
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	places[0] = (struct place){ "/dev/null", null, null, &taio_driver_uring, 1, BLOCK, 40000 };
@@ -261,9 +264,11 @@ int main(int argc, char **argv)
 				    FILE_BYTES / BLOCK, BLOCK,  16000 };
 	places[2] = (struct place){ "4 KiB tmpfs",      shm,   shm, &taio_driver_uring,
 				    FILE_BYTES / BLOCK, BLOCK, 5000 };
-	places[3] = (struct place){ "4 KiB O_DIRECT",   cached, direct, &taio_driver_direct,
+	places[3] = (struct place){ "4 KiB registered", registered, cached, &taio_driver_uring,
+				    FILE_BYTES / BLOCK, BLOCK,      16000 };
+	places[4] = (struct place){ "4 KiB O_DIRECT",   cached, direct, &taio_driver_direct,
 				    FILE_BYTES / BLOCK, BLOCK,  500 };
-	for (unsigned int p = 0; p < (direct >= 0 ? 4 : 3); p++)
+	for (unsigned int p = 0; p < (direct >= 0 ? 5 : 4); p++)
 		for (unsigned int d = 0; d < 3; d++)
 			ring_compare(&places[p], depths[d], rounds);
 	if (direct < 0)
@@ -273,6 +278,7 @@ int main(int argc, char **argv)
 			devices[i].driver->close(&devices[i]);
 	io_uring_queue_exit(&bare);
 	close(cached);
+	close(registered);
 	close(direct);
 	close(shm);
 	close(null);

@@ -207,11 +207,17 @@ static __always_inline u32 taio_convert(const struct taio_route *route, u32 clas
 					       : value - value * down / (down + 8));
 }
 
+#define TAIO_SCALE_JUMP 4  /* weights of taio_rescale(): twice off, and again, ... */
+#define TAIO_SCALE_BACK 16 /* ... towards normal, ... */
+#define TAIO_SCALE_AWAY 64 /* ... and away from it */
+
 /*
  * How a candidate runs just now against its prices (*route->scale). @ns was measured where
  * @expected was charged at scale 1 (0: nothing known). The scale follows, fast when they differ by
  * two for the second time in a row: once is an outlier, which must not make dearer what was not
- * measured. It is never less than @least. Uses route->common[0].
+ * measured. What differs by less is as a rule the queue of this moment, which is another one when
+ * the price is used: so it follows slowly, and sooner back to normal than away from it. It is never
+ * less than @least. Uses route->common[0].
  * Return: what the request would have taken at normal speed: that is what may be learnt.
  */
 static __always_inline u32 taio_rescale(struct taio_route *route, u32 ns, u64 expected, u32 least)
@@ -225,8 +231,12 @@ static __always_inline u32 taio_rescale(struct taio_route *route, u32 ns, u64 ex
 		ratio = (u64)ns * TAIO_SCALE_ONE / expected;
 		r = ratio > 4 * scale ? 4 * scale : ratio < scale / 4 ? scale / 4 : (u32)ratio;
 		far = r > 2 * scale ? 1 : r < scale / 2 ? 2 : 0;
-		if (!far || route->common[0] == far)
-			taio_follow(&scale, r, far ? 4 : 16);
+		if (far && route->common[0] == far)
+			taio_follow(&scale, r, TAIO_SCALE_JUMP);
+		else if (!far && (r < scale) == (scale > TAIO_SCALE_ONE))
+			taio_follow(&scale, r, TAIO_SCALE_BACK);
+		else if (!far)
+			taio_follow(&scale, r, TAIO_SCALE_AWAY);
 		route->common[0] = far;
 		/* Only their product is measured, so scale and what is learnt could drift apart
 		 * for ever. */
@@ -238,13 +248,14 @@ static __always_inline u32 taio_rescale(struct taio_route *route, u32 ns, u64 ex
 }
 
 /* For probe(): the candidate is not dearer than @times the best and was quiet for @every times what
- * it costs itself. */
+ * it costs itself. What is known of fewer than four completions may be one stall and no more: being
+ * dear, it is only asked again more rarely. */
 static __always_inline u32 taio_is_quiet(const struct taio_route *route, u64 own_ns, u64 best_ns,
 					 u32 times, u32 every)
 {
-	u64 last_ns = route->lat->last_ns;
+	u64 last_ns = route->lat->last_ns, count = route->lat->count;
 
-	return own_ns <= times * best_ns &&
+	return (own_ns <= times * best_ns || (count && count < 4)) &&
 	       (last_ns > route->now_ns || route->now_ns - last_ns > every * own_ns);
 }
 

@@ -24,6 +24,8 @@ TAIO_TUNABLES(TABLE_TUNABLES)
 
 #define TABLE_SCALE_MIN 256
 #define TABLE_OUTLIER   8 /* times a value: what a completion beyond that says is left to the tail */
+#define TABLE_CORRECT   8        /* weight of a value that is above that of a higher load */
+#define TABLE_QUIET_NS  16000000 /* a candidate that turned slow is left alone for that at most */
 
 /* State of a route. A value is the latency in ns at that load, at scale 1. */
 enum {
@@ -108,14 +110,15 @@ static u64 table_price(struct taio_route *route, u32 bucket)
 	       (u64)(memo[TABLE_KNOWN] / (2 * (memo[TABLE_LOAD] + 1))) * (load - memo[TABLE_LOAD]);
 }
 
-/* Excess of the slowest 1 % over the value. */
+/* Excess of the slowest 1 % over the value. One request alone is no share of anything: charged for
+ * it, a route that is used seldom would never get the hundred requests that put it right. */
 static u32 table_tail(struct taio_route *route)
 {
 	u32 above = 0, at = 0, times;
 
 	for (u32 i = 7; i > 0; i--) {
 		above += route->word[TABLE_EXCESS + i];
-		if (!at && above * 100 > route->word[TABLE_TOTAL])
+		if (!at && above > 1 && (above - 1) * 100 > route->word[TABLE_TOTAL])
 			at = i;
 	}
 	times = at < 4 ? at + 1 : at == 4 ? 6 : 1U << taio_index(at - 2, 8);
@@ -143,6 +146,19 @@ static __always_inline void table_count_excess(u32 *word, u32 ns, u32 value)
 	}
 }
 
+/* Less load never takes longer: a value for the next lower load that says so comes from few requests,
+ * and would keep away those that could put it right. */
+static __always_inline void table_correct_lower(u32 *word, u32 bucket)
+{
+	u32 value = *table_value(word, bucket), *lower;
+
+	if (!bucket || !table_seen(word, bucket - 1))
+		return;
+	lower = table_value(word, bucket - 1);
+	if (*lower > value)
+		taio_follow(lower, value, TABLE_CORRECT);
+}
+
 static void table_completed(struct taio_route *route, const struct taio_sample *s)
 {
 	u32 *value = table_value(route->word, s->bucket), seen = table_seen(route->word, s->bucket);
@@ -160,6 +176,7 @@ static void table_completed(struct taio_route *route, const struct taio_sample *
 		*value = normal;
 	}
 	table_count_seen(route->word, s->bucket, 1);
+	table_correct_lower(route->word, s->bucket);
 }
 
 /* After a swap: begin with what the core measured. */
@@ -171,11 +188,18 @@ static void table_seed(struct taio_route *route, u32 bucket)
 	table_count_seen(route->word, bucket, seen < 8 ? seen : 8);
 }
 
+/* A candidate that runs slower just now than it used to is likely to be as good again: it may be
+ * tried however dear that makes it, and before long. */
 static u32 table_probe(struct taio_route *route, u64 own_ns, u64 best_ns)
 {
-	u32 times = route->class <= 7 ? tune(probe_small) : tune(probe_large);
+	u32 small = route->class <= 7 || *route->scale > 2 * TAIO_SCALE_ONE;
+	u64 last_ns = route->lat->last_ns;
 
-	return taio_is_quiet(route, own_ns, best_ns, times, tune(probe_every));
+	if (taio_is_quiet(route, own_ns, best_ns, small ? tune(probe_small) : tune(probe_large),
+			  tune(probe_every)))
+		return 1;
+	return *route->scale > 2 * TAIO_SCALE_ONE && own_ns <= tune(probe_small) * best_ns &&
+	       route->now_ns > last_ns && route->now_ns - last_ns > TABLE_QUIET_NS;
 }
 
 #endif /* TAIO_TABLE_BPF_H */

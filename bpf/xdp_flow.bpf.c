@@ -4,8 +4,8 @@
  * AF_XDP sockets; everything else passes, untouched. Two programs with one body: "frags" can also
  * be attached where a packet has several buffers (jumbo frames, packets joined by GSO).
  *
- * Fragments and IPv4 options pass: what belongs to a flow can only be told of plain datagrams. The
- * kernel socket that holds the port gets them.
+ * Fragments and packets with IPv4 options pass: the stack puts them together, and the socket that
+ * holds the port gets them. From the first one on all of the flow passes.
  */
 #include "bpf_types.h"
 #include "xdp_flow.h"
@@ -47,6 +47,11 @@ struct head_ipv6 {
 	__be16 length;
 	__u8 next, hops;
 	__be32 from[4], to[4];
+};
+struct head_fragment {
+	__u8 next, reserved;
+	__be16 offset;
+	__be32 id;
 };
 struct head_udp {
 	__be16 from_port, to_port, length, checksum;
@@ -101,41 +106,57 @@ static __always_inline void copied(__u8 *to, const __be32 *ipv6)
 	word[3] = ipv6[3];
 }
 
-/* Fills @key with the addresses. Return: the UDP header, or NULL: it is not for us. */
-static __always_inline struct head_udp *
-find_udp(void *at, void *end, __be16 type, struct taio_xdp_key *key, struct taio_xdp_count *count)
+/* What find_udp() finds out besides. */
+struct found {
+	struct taio_xdp_key key;
+	__u32 odd; /* the packet cannot be taken, but it is of the flow */
+};
+
+static __always_inline struct head_udp *find_udp4(void *at, void *end, struct found *found,
+						  struct taio_xdp_count *count)
 {
-	if (type == bpf_htons(0x0800)) {
-		struct head_ipv4 *ip = at;
+	struct head_ipv4 *ip = at;
+	__u32 words;
 
-		if ((void *)(ip + 1) > end || ip->protocol != PROTOCOL_UDP)
-			return NULL;
-		if (ip->fragment & bpf_htons(0x3fff)) {
-			count->fragments++;
-			return NULL;
-		}
-		if (ip->version_ihl != 0x45) {
-			count->options++;
-			return NULL;
-		}
-		mapped(key->to, ip->to);
-		mapped(key->from, ip->from);
-		return (void *)(ip + 1);
+	if ((void *)(ip + 1) > end || ip->protocol != PROTOCOL_UDP)
+		return NULL;
+	if (ip->fragment & bpf_htons(0x3fff)) {
+		count->fragments++;
+		found->odd = 1;
 	}
-	if (type == bpf_htons(0x86dd)) {
-		struct head_ipv6 *ip = at;
+	words = ip->version_ihl & 15;
+	if (words > 5) {
+		count->options++;
+		found->odd = 1;
+	}
+	/* only the first fragment says whose it is */
+	if (words < 5 || ip->fragment & bpf_htons(0x1fff))
+		return NULL;
+	mapped(found->key.to, ip->to);
+	mapped(found->key.from, ip->from);
+	return at + words * 4;
+}
 
-		if ((void *)(ip + 1) > end)
-			return NULL;
-		if (ip->next == NEXT_FRAGMENT)
-			count->fragments++;
-		if (ip->next != PROTOCOL_UDP)
-			return NULL;
-		copied(key->to, ip->to);
-		copied(key->from, ip->from);
+static __always_inline struct head_udp *find_udp6(void *at, void *end, struct found *found,
+						  struct taio_xdp_count *count)
+{
+	struct head_ipv6 *ip = at;
+	struct head_fragment *fragment = (void *)(ip + 1);
+
+	if ((void *)(ip + 1) > end)
+		return NULL;
+	copied(found->key.to, ip->to);
+	copied(found->key.from, ip->from);
+	if (ip->next == PROTOCOL_UDP)
 		return (void *)(ip + 1);
-	}
-	return NULL;
+	if (ip->next != NEXT_FRAGMENT)
+		return NULL;
+	count->fragments++;
+	found->odd = 1;
+	if ((void *)(fragment + 1) > end || fragment->next != PROTOCOL_UDP ||
+	    fragment->offset & bpf_htons(0xfff8))
+		return NULL;
+	return (void *)(fragment + 1);
 }
 
 /* The flow of a key, of its peer or of everybody. */
@@ -151,50 +172,70 @@ static __always_inline struct taio_xdp_flow *find_flow(struct taio_xdp_key *key)
 	return slot ? bpf_map_lookup_elem(&taio_xdp_flow, slot) : NULL;
 }
 
-static __always_inline int take(struct xdp_md *ctx)
+static __always_inline struct head_udp *find_udp(void *data, void *end, struct found *found,
+						 struct taio_xdp_count *count)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct head_ethernet *ethernet = data;
-	struct taio_xdp_count *count;
-	struct taio_xdp_flow *flow;
-	struct taio_xdp_key key;
-	struct head_udp *udp;
 	void *at = ethernet + 1;
 	__be16 type;
-	__u32 zero = 0;
-	int action;
 
-	count = bpf_map_lookup_elem(&taio_xdp_count, &zero);
-	if (!count || at > end)
-		return ANY_PASS;
-	count->packets++;
+	if (at > end)
+		return NULL;
 	type = ethernet->type;
 	if (type == bpf_htons(0x8100)) {
 		struct head_vlan *vlan = at;
 
 		if ((void *)(vlan + 1) > end)
-			return ANY_PASS;
+			return NULL;
 		type = vlan->type;
 		at = vlan + 1;
 	}
-	udp = find_udp(at, end, type, &key, count);
+	if (type == bpf_htons(0x0800))
+		return find_udp4(at, end, found, count);
+	if (type == bpf_htons(0x86dd))
+		return find_udp6(at, end, found, count);
+	return NULL;
+}
+
+static __always_inline int pass(struct taio_xdp_flow *flow, __u32 odd)
+{
+	__sync_fetch_and_add(&flow->passed, 1);
+	if (odd) {
+		*(volatile __u32 *)&flow->state = TAIO_XDP_PASS;
+		__sync_fetch_and_add(&flow->odd, 1);
+	}
+	return ANY_PASS;
+}
+
+static __always_inline int take(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct taio_xdp_count *count;
+	struct taio_xdp_flow *flow;
+	struct found found = { .odd = 0 };
+	struct head_udp *udp;
+	__u32 zero = 0;
+	int action;
+
+	count = bpf_map_lookup_elem(&taio_xdp_count, &zero);
+	if (!count)
+		return ANY_PASS;
+	count->packets++;
+	udp = find_udp(data, end, &found, count);
 	if (!udp || (void *)(udp + 1) > end)
 		return ANY_PASS;
 	count->udp++;
-	key.to_port = udp->to_port;
-	key.from_port = udp->from_port;
-	flow = find_flow(&key);
+	found.key.to_port = udp->to_port;
+	found.key.from_port = udp->from_port;
+	flow = find_flow(&found.key);
 	if (!flow)
 		return ANY_PASS;
-	if (*(volatile __u32 *)&flow->state != TAIO_XDP_TAKE) {
-		__sync_fetch_and_add(&flow->passed, 1);
-		return ANY_PASS;
-	}
+	if (found.odd || *(volatile __u32 *)&flow->state != TAIO_XDP_TAKE)
+		return pass(flow, found.odd);
 	action = (int)bpf_redirect_map(&taio_xdp_socks, ctx->rx_queue_index, ANY_PASS);
 	if (action != ANY_REDIRECT) {
 		count->orphans++;
-		__sync_fetch_and_add(&flow->passed, 1);
-		return action;
+		return pass(flow, 0);
 	}
 	__sync_fetch_and_add(&flow->taken, 1);
 	__sync_fetch_and_add(&flow->bytes, (__u64)(end - data));

@@ -19,7 +19,9 @@ struct taio_xdp_key {
 
 /* What becomes of the datagrams of a flow. */
 enum taio_xdp_state {
-	TAIO_XDP_PASS, /* up the stack, to the socket that holds the port */
+	TAIO_XDP_PASS, /* up the stack, to the socket that holds the port. The program itself sets it
+			* when an odd packet of the flow comes: that one can only go there, and so
+			* all behind it must, or the order would be lost */
 	TAIO_XDP_TAKE  /* to the AF_XDP socket of the queue they came on */
 };
 
@@ -27,6 +29,7 @@ struct taio_xdp_flow {
 	__u32 state; /* enum taio_xdp_state, written by user space while packets come */
 	__u32 users;
 	__u64 taken, passed; /* packets of the flow */
+	__u64 odd;           /* of those passed: fragments and packets with IPv4 options */
 	__u64 bytes;         /* of frames taken, linear part */
 };
 
@@ -34,7 +37,7 @@ struct taio_xdp_flow {
 struct taio_xdp_count {
 	__u64 packets;
 	__u64 udp;
-	__u64 fragments; /* of IPv4 or IPv6: passed, as only the first one says whose they are */
+	__u64 fragments; /* of IPv4 or IPv6: passed */
 	__u64 options;   /* IPv4 with options: passed */
 	__u64 orphans;   /* of a flow that is taken, but on a queue without a socket: passed */
 };

@@ -44,14 +44,15 @@ struct iovec; /* <sys/uio.h> */
 /** What an endpoint names. */
 enum taio_endpoint_type {
 	TAIO_EP_NONE = 0,
-	TAIO_EP_MEMORY,  /**< ptr, length */
-	TAIO_EP_VECTOR,  /**< ptr to an array of struct iovec, length = number of elements */
-	TAIO_EP_PATH,    /**< ptr to a file name; offset, length */
-	TAIO_EP_FD,      /**< an open descriptor of any kind; offset, length */
-	TAIO_EP_ADDRESS, /**< ptr to "host:port:tcp", "unix:/path", "listen:..." */
-	TAIO_EP_NULL,    /**< sink: everything is read and thrown away */
-	TAIO_EP_ZERO,    /**< source of length zero bytes */
-	TAIO_EP_MESSAGES /**< ptr to an array of struct taio_message, length = number of elements */
+	TAIO_EP_MEMORY,   /**< ptr, length */
+	TAIO_EP_VECTOR,   /**< ptr to an array of struct iovec, length = number of elements */
+	TAIO_EP_PATH,     /**< ptr to a file name; offset, length */
+	TAIO_EP_FD,       /**< an open descriptor of any kind; offset, length */
+	TAIO_EP_ADDRESS,  /**< ptr to "host:port:tcp", "unix:/path", "listen:..." */
+	TAIO_EP_NULL,     /**< sink: everything is read and thrown away */
+	TAIO_EP_ZERO,     /**< source of length zero bytes */
+	TAIO_EP_MESSAGES, /**< ptr to an array of struct taio_message, length = number of elements */
+	TAIO_EP_MIRROR    /**< source: ptr to the names of 2 to 4 files; offset, length */
 };
 
 /** "Up to the end" as a length; "the descriptor's own position" as an offset. */
@@ -212,16 +213,29 @@ static inline struct taio_endpoint taio_messages(struct taio_message *messages, 
 }
 
 /**
+ * A source of which there are 2 to 4 equal copies, files or block devices: @names, separated by
+ * commas (a name that holds one cannot be written here). Each piece of it is read from whichever
+ * copy's disk is cheapest now, as a device "replica1" .. "replica4" (the number is that of the disk,
+ * in the order in which this engine met them); what one copy cannot give is read from another. A copy
+ * that cannot be opened is left out with a line to the log, as long as one is left. That they hold
+ * the same bytes is the caller's promise: only their sizes are compared (-EINVAL at open-from).
+ */
+static inline struct taio_endpoint taio_mirror(const char *names)
+{
+	return taio_endpoint_make(TAIO_EP_MIRROR, -1, names, 0, TAIO_TO_END);
+}
+
+/**
  * Reads the text form of an endpoint as the command line knows it: "/path" (or any name without a
  * known prefix or suffix), "-" (standard input as a source, output as a destination),
  * "host:port:tcp|udp", "listen:host:port:tcp|udp", "unix:/path", "listen:unix:/path", "null:",
- * "zero:SIZE" (SIZE with an optional K, M, G or T, powers of 1024).
+ * "mirror:/path,/path", "zero:SIZE" (SIZE with an optional K, M, G or T, powers of 1024).
  * @text: stays the caller's; the endpoint points into it.
  * @is_destination: 0 or 1, decides what "-" is and refuses what cannot be there.
  * @ret_endpoint: written only on success.
  * Return: 0; -EINVAL: malformed (port, size, missing part); -ENAMETOOLONG: longer than PATH_MAX;
  * -EPROTONOSUPPORT: a protocol that taio does not know; -EOPNOTSUPP: no source or destination of
- * that kind ("zero:" as a destination, "null:" as a source). Any thread.
+ * that kind ("zero:" and "mirror:" as a destination, "null:" as a source). Any thread.
  */
 TAIO_API int taio_endpoint_parse(const char *text, int is_destination,
 				 struct taio_endpoint *ret_endpoint);
@@ -446,6 +460,8 @@ enum taio_why {
 	TAIO_WHY_SPREAD,      /**< taken beside the others: another core had nothing to do */
 	TAIO_WHY_POLICY,      /**< the policy picked it for this very request */
 	TAIO_WHY_DETOUR,      /**< left out: a thread, and nobody else wants this one */
+	TAIO_WHY_TAKEN,       /**< left out: another device has taken the source over */
+	TAIO_WHY_TAKING, /**< left out: it would have to take the source over, which does not pay yet */
 	TAIO_WHY_COUNT
 };
 
@@ -585,6 +601,24 @@ TAIO_API int taio_cancel(struct taio *engine, uint64_t cookie);
  */
 TAIO_API int taio_register_buffers(struct taio *engine, const struct iovec *buffers,
 				   unsigned int count);
+
+/**
+ * Makes an open file known to io_uring, which then need not look its descriptor up each time: worth
+ * it for a file that very many small requests read or write. At most 64.
+ * @fd: a regular file or block device. The engine keeps a descriptor of its own for the same open
+ * file, so @fd may be closed; as that number is the engine's, it cannot come to mean another file.
+ * Return: that descriptor, to be used in taio_file(), and never to be closed by the program; -EINVAL:
+ * no such file; -EBUSY: requests are in flight; -ENOSPC: too many; -EBADF, -EMFILE: see dup(2).
+ * Where io_uring cannot use it, the descriptor works as any other.
+ */
+TAIO_API int taio_register_file(struct taio *engine, int fd);
+
+/**
+ * Closes a descriptor that taio_register_file() returned (taio_close() closes those that are left).
+ * As any close(2) it drops the POSIX record locks that this process holds on the file.
+ * Return: 0; -EINVAL: not one of these; -EBUSY: requests are in flight.
+ */
+TAIO_API int taio_unregister_file(struct taio *engine, int fd);
 
 /**
  * Says in words how a request ended: "open-from: No such file or directory".

@@ -28,6 +28,8 @@ struct taio_message_counters; /* taio.h */
 
 #define TAIO_DRIVER_ABI 1
 
+#define TAIO_FILES_MAX 64 /* taio_register_file() */
+
 /** Operations. The registry (user/request/operation.c) gives them names and suboptions. */
 enum taio_op {
 	TAIO_OP_NONE = 0,
@@ -106,10 +108,14 @@ enum taio_end_flag {
 	TAIO_END_APPEND = 1 << 3,   /* O_APPEND: positions are ignored by the kernel */
 	TAIO_END_STREAMED = 1 << 4, /* a file read or written at its own position: offset unused */
 	TAIO_END_NONBLOCK = 1 << 5, /* engine's: a regular file that was opened with O_NONBLOCK */
-	TAIO_END_JOINED =
-		1 << 6 /* DGRAM: UDP_GRO is set, one recvmsg() may give many; a driver that
-				     * sets it on a socket of the engine says so here */
+	/* DGRAM: UDP_GRO is set, one recvmsg() may give many; a driver that sets it on a socket of
+	 * the engine says so here */
+	TAIO_END_JOINED = 1 << 6,
+	TAIO_END_UDP = 1 << 7,   /* DGRAM: known to be a UDP socket */
+	TAIO_END_MIRROR = 1 << 8 /* a source with replicas: fd is the one that the device reads */
 };
+
+#define TAIO_REPLICAS 4 /* of a mirrored source at most */
 
 /** One end of a step. */
 struct taio_end {
@@ -120,7 +126,7 @@ struct taio_end {
 	int32_t fixed;   /* index of the registered buffer that holds ptr[0..len), else -1 */
 	uint32_t unit;   /* datagrams: payload bytes of each; messages: of the mean one */
 	uint64_t offset; /* files */
-	void *ptr;       /* memory */
+	void *ptr;       /* memory; a mirror: engine's */
 };
 
 /** What is kept of stat(2). */
@@ -208,11 +214,15 @@ struct taio_step {
 	uint16_t reports;   /* ... so many reports of hosts about datagrams sent earlier */
 	uint32_t packets;   /* datagrams of a step that moved bytes, without end marks, ... */
 	uint32_t strangers; /* ... and those thrown away because they were not the peer's */
-	uint64_t cpu_ns;    /* processor time, if the driver measured it; 0: unknown */
+	uint8_t replicas;   /* engine's: of a mirrored source, mask of those that may be read */
+	uint8_t tried;      /* engine's: mask of those that failed this step */
+	uint8_t reserved[6];
+	uint64_t cpu_ns; /* processor time, if the driver measured it; 0: unknown */
 
 	uint64_t start_ns;      /* engine's: submission */
 	uint64_t predicted_ns;  /* engine's */
 	uint64_t position;      /* engine's: first byte (message) of the step in its request */
+	uint64_t whole;         /* engine's: bytes of which len is tried as a piece; 0: it is all */
 	uint64_t payload;       /* engine's: bytes that it moved, also where len counts messages */
 	int32_t first_error;    /* engine's: why the device before this one failed */
 	uint8_t in_flight;      /* engine's: a device has it */
@@ -261,7 +271,8 @@ enum taio_capability_flag {
 	TAIO_CAP_ZERO_COPY = 1 << 1, /* the CPU does not touch the bytes */
 	TAIO_CAP_ANY_FIT = 1 << 2,   /* universal: every pair that it lists works always */
 	TAIO_CAP_SAME_FS = 1 << 3,   /* both files on one file system */
-	TAIO_CAP_KEEPS_HOLES = 1 << 4
+	TAIO_CAP_KEEPS_HOLES = 1 << 4,
+	TAIO_CAP_ON_WORKER = 1 << 5 /* only NAME@worker does it: run(), not submit() */
 };
 
 /** What a driver can do; a table of them ends with op TAIO_OP_NONE. */
@@ -294,6 +305,8 @@ struct taio_host {
 	uint32_t requests;           /* size of the engine's pool */
 	const struct iovec *buffers; /* registered memory */
 	uint32_t buffer_count;
+	uint32_t file_count;
+	const int *files; /* that the engine keeps open, TAIO_FILES_MAX at most; -1: none */
 };
 
 struct taio_driver;
@@ -319,6 +332,8 @@ struct taio_device {
 struct taio_driver {
 	uint32_t abi;     /* TAIO_DRIVER_ABI */
 	uint32_t flags;   /* enum taio_driver_flag */
+	uint32_t replica; /* > 0: reads mirrored sources only, from the disk at this place */
+	uint32_t reserved;
 	const char *name; /* <= 15 characters, no blank, comma or '@' */
 	const char *text; /* what it does, one line */
 	const struct taio_capability *caps;

@@ -408,6 +408,21 @@ static inline bool flow_pump(struct flow *f)
 
 /* ---- where the engine stands --------------------------------------------------------------------- */
 
+/* A device that has the source lets the engine wait for a descriptor of its own. */
+static inline bool flow_wait_device(struct flow *f, const struct taio_step *step, uint64_t until)
+{
+	struct pollfd ready = { .fd = step->wait_fd, .events = POLLIN };
+
+	while (poll(&ready, 1, 0) == 0) {
+		(void)flow_pump(f);
+		if (f->failed)
+			return false;
+		if (conform_ns() > until)
+			return flow_wrong(f, "EAGAIN of a device that has the source");
+	}
+	return (ready.revents & POLLIN) || flow_wrong(f, "the device's descriptor is closed");
+}
+
 /* Waits as the engine does: an edge after the EAGAIN, or one that came before and was not seen. */
 static inline bool flow_wait(struct flow *f, const struct taio_step *step)
 {
@@ -417,6 +432,8 @@ static inline bool flow_wait(struct flow *f, const struct taio_step *step)
 	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
 
 	f->waits++;
+	if (step->claim != TAIO_CLAIM_NONE && !reads && step->wait_fd != f->to.end.fd)
+		return flow_wait_device(f, step, until);
 	if (step->wait_fd < 0 || (!reads && step->wait_fd != f->to.end.fd))
 		return flow_wrong(f, "EAGAIN for descriptor %d, which is no end", step->wait_fd);
 	if (step->wait_events != (reads ? POLLIN : POLLOUT))
@@ -446,7 +463,7 @@ static inline bool flow_wait(struct flow *f, const struct taio_step *step)
 
 static inline bool flow_is_async(const struct taio_device *dev)
 {
-	return dev->driver->submit != NULL;
+	return dev->driver->submit && !dev->worker;
 }
 
 /* Hands in a step. Return: whether it came back at once (and then f->back counts it). */
@@ -512,7 +529,8 @@ static inline const struct taio_capability *flow_capability(const struct taio_de
 							    uint8_t from, uint8_t to)
 {
 	for (const struct taio_capability *cap = dev->driver->caps; cap->op; cap++)
-		if (cap->op == TAIO_OP_COPY && (cap->from & 1u << from) && (cap->to & 1u << to))
+		if ((dev->worker || !(cap->flags & TAIO_CAP_ON_WORKER)) &&
+		    cap->op == TAIO_OP_COPY && (cap->from & 1u << from) && (cap->to & 1u << to))
 			return cap;
 	return NULL;
 }
@@ -566,6 +584,8 @@ static inline int64_t flow_copy(struct flow *f, struct taio_device **devices, un
 				struct taio_device *last)
 {
 	uint64_t done = 0, banned = 0;
+	struct taio_device *claimer = NULL;
+	uint8_t claim = TAIO_CLAIM_NONE;
 
 	while (done < f->len && !f->failed) {
 		uint64_t most = f->segment ? f->segment : 1 + flow_random(f, 2 * f->len);
@@ -579,6 +599,8 @@ static inline int64_t flow_copy(struct flow *f, struct taio_device **devices, un
 				dev = devices[at];
 				break;
 			}
+		dev = claimer ? claimer : dev;
+		step.claim = claim;
 		if (dev == last && !flow_fits(last, &step))
 			return flow_wrong(f, "no device fits %llu bytes",
 					  (unsigned long long)step.len),
@@ -586,6 +608,10 @@ static inline int64_t flow_copy(struct flow *f, struct taio_device **devices, un
 		if (!flow_submit(f, dev, &step) && !flow_await(f, dev, &step))
 			break;
 		f->steps += dev == devices[0];
+		claim = step.claim;
+		if (claimer && claim == TAIO_CLAIM_NONE)
+			claimer->driver->release(claimer, &f->from.end, TAIO_RELEASE_NOW);
+		claimer = claim == TAIO_CLAIM_NONE ? NULL : dev;
 		if (step.result > 0 && (uint64_t)step.result > step.len)
 			flow_wrong(f, "%lld bytes of %llu", (long long)step.result,
 				   (unsigned long long)step.len);
@@ -604,6 +630,8 @@ static inline int64_t flow_copy(struct flow *f, struct taio_device **devices, un
 		if (flow_random(f, 3) == 0)
 			flow_pump(f);
 	}
+	if (claimer)
+		claimer->driver->release(claimer, &f->from.end, TAIO_RELEASE_NOW);
 	return f->failed ? -1 : (int64_t)done;
 }
 

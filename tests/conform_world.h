@@ -23,6 +23,7 @@ static const char *const world_kinds[TAIO_KIND_COUNT] = { "none",   "mem",   "fi
 struct world {
 	struct taio_host host;
 	struct taio_device device[TAIO_DRIVER_COUNT];
+	struct taio_device twin[TAIO_DRIVER_COUNT]; /* of drivers that are both: on a worker */
 	uint64_t seed;
 	char dir[2][64]; /* a disk, memory */
 };
@@ -63,14 +64,19 @@ static inline void world_open(struct world *w)
 		w->device[i].number = (uint8_t)i;
 		snprintf(w->device[i].name, sizeof(w->device[i].name), "%s",
 			 world_drivers[i]->name);
+		w->twin[i] = w->device[i];
+		w->twin[i].worker = 1;
 	}
 }
 
 static inline void world_close(struct world *w)
 {
-	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++)
+	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++) {
 		if (w->device[i].opened && world_drivers[i]->close)
 			world_drivers[i]->close(&w->device[i]);
+		if (w->twin[i].opened && world_drivers[i]->close)
+			world_drivers[i]->close(&w->twin[i]);
+	}
 	rmdir(w->dir[0]);
 }
 
@@ -99,6 +105,22 @@ static inline struct taio_device *world_device(struct world *w, const char *name
 	}
 	cr_assert_fail("no driver %s", name);
 	return NULL;
+}
+
+/* Where run() of an opened device is called: on the device itself, or on its twin. */
+static inline struct taio_device *world_runs(struct world *w, struct taio_device *dev)
+{
+	struct taio_device *twin = &w->twin[dev->number];
+
+	if (!dev->driver->submit)
+		return dev;
+	if (!dev->driver->run)
+		return NULL;
+	if (!twin->opened) {
+		cr_assert_eq(dev->driver->open(twin), 0, "%s@worker", dev->name);
+		twin->opened = 1;
+	}
+	return twin;
 }
 
 /* The device that does the rest: what another one leaves or refuses. */

@@ -84,6 +84,9 @@ static void check_endpoint(const char *text, int is_destination)
 	case TAIO_EP_ZERO:
 		promise(!is_destination && ep.length != TAIO_TO_END);
 		break;
+	case TAIO_EP_MIRROR:
+		promise(!is_destination && strchr(ep.ptr, ','));
+		break;
 	default:
 		abort();
 	}

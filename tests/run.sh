@@ -10,7 +10,8 @@
 # A script prints a line for each behaviour, "ok - WHAT", "not ok - WHAT" or "skip - WHAT: REASON",
 # and ends with 0, 1 (something failed) or 77 (all of it skipped; the last line says why). Its other
 # lines are shown if it fails. Each test may take 300 s ($TIMEOUT) and has a directory $TMPDIR of its
-# own, which it must leave empty. PATTERN chooses tests by a part of their name.
+# own, which it must leave empty. PATTERN chooses tests by a part of their name,
+# $WITHOUT leaves out those that it names.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -218,7 +219,7 @@ run_kind()
 		[ -e "$file" ] || continue
 		name=$(basename "$file")
 		name=${name%.*}
-		[[ $name == *$pattern* ]] || continue
+		[[ $name == *$pattern* && " ${WITHOUT:-} " != *" $name "* ]] || continue
 		"run_$kind" "$name"
 	done
 }

@@ -79,7 +79,7 @@ static int64_t fake_answer(struct taio_step *step)
 	n = fake_read(step, fake.taken_fd, &fake.taken_bytes);
 	if (n != -EAGAIN)
 		return n;
-	step->wait_fd = fake.taken_fd;
+	step->wait_fd = step->claim == TAIO_CLAIM_HELD ? fake.taken_fd : step->from.fd;
 	step->wait_events = POLLIN;
 	if (fake.leaving) {
 		step->claim = TAIO_CLAIM_NONE;

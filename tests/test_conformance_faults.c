@@ -129,10 +129,12 @@ Test(conformance_faults, threads_use_one_device_at_the_same_time, .timeout = 300
 		struct thread_job jobs[3];
 		pthread_t threads[3];
 
-		if (!(world_drivers[i]->flags & TAIO_DRIVER_WORKER) || !w.device[i].opened)
+		if (!(world_drivers[i]->flags & TAIO_DRIVER_WORKER) || !w.device[i].opened ||
+		    world_drivers[i]->replica > 1)
 			continue;
 		for (unsigned int t = 0; t < 3; t++) {
-			jobs[t] = (struct thread_job){ &w, &w.device[i], NULL, t * 5, "" };
+			jobs[t] = (struct thread_job){ &w, world_runs(&w, &w.device[i]), NULL,
+						       t * 5, "" };
 			cr_assert_eq(pthread_create(&threads[t], NULL, thread_run, &jobs[t]), 0);
 		}
 		for (unsigned int t = 0; t < 3; t++) {
@@ -289,7 +291,8 @@ Test(conformance_faults, cancelled_step_comes_back_once_and_loses_nothing, .time
 	for (unsigned int i = 0; i < TAIO_DRIVER_COUNT; i++) {
 		struct taio_device *dev;
 
-		if (!world_drivers[i]->cancel || !(dev = world_device(&w, world_drivers[i]->name)))
+		if (!world_drivers[i]->cancel || world_drivers[i]->replica > 1 ||
+		    !(dev = world_device(&w, world_drivers[i]->name)))
 			continue;
 		for (uint8_t from = TAIO_KIND_MEM; from < TAIO_KIND_MESSAGES; from++)
 			for (uint8_t to = TAIO_KIND_MEM; to < TAIO_KIND_MESSAGES; to++)

@@ -224,6 +224,24 @@ Test(endpoint, zero_is_a_source_only)
 	parse_bad("zero:7", DESTINATION, -EOPNOTSUPP);
 }
 
+Test(endpoint, mirror_is_a_source_of_two_to_four_names)
+{
+	struct taio_endpoint ep = parse_good("mirror:/a,b/c,d", SOURCE);
+
+	cr_assert_eq(ep.type, TAIO_EP_MIRROR);
+	cr_assert_str_eq(ep.ptr, "/a,b/c,d");
+	cr_assert_eq(ep.length, TAIO_TO_END);
+	parse_bad("mirror:a,b", DESTINATION, -EOPNOTSUPP);
+	parse_bad("mirror:", SOURCE, -EINVAL);
+	parse_bad("mirror:a", SOURCE, -EINVAL);
+	parse_bad("mirror:a,", SOURCE, -EINVAL);
+	parse_bad("mirror:,a", SOURCE, -EINVAL);
+	parse_bad("mirror:a,,b", SOURCE, -EINVAL);
+	parse_bad("mirror:a,b,c,d,e", SOURCE, -EINVAL);
+	ep = parse_good("./mirror:a,b", SOURCE);
+	cr_assert_eq(ep.type, TAIO_EP_PATH);
+}
+
 Test(endpoint, sizes_take_units_of_1024)
 {
 	static const struct {

@@ -330,6 +330,22 @@ Test(pick, a_device_that_stopped_completing_gets_dearer)
 	cr_assert_eq(choose().device, A, "it moves again");
 }
 
+Test(pick, a_device_is_not_silent_while_nobody_looks)
+{
+	struct pick_query query;
+
+	price(A, 1000);
+	price(B, 50000);
+	price(C, 90000);
+	submit(A);
+	now += 100000;
+	query = ask_for(0);
+	query.unseen_ns = 99000;
+	cr_assert_eq(choose_with(&query).device, A, "an inline device may have held the thread");
+	query.unseen_ns = 1000;
+	cr_assert_eq(choose_with(&query).device, B, "it was looked for after 99 us");
+}
+
 Test(pick, an_idle_device_does_not_age)
 {
 	price(A, 1000);
@@ -625,6 +641,30 @@ Test(pick, nothing_is_probed_that_may_not_be)
 	cr_assert_eq(choose_may_probe().why, TAIO_WHY_PROBE, "and this is what it looks like");
 }
 
+/* It was never asked again: 64 times the best was hopeless, however little was known. */
+Test(pick, a_device_whose_first_completion_was_a_stall_is_asked_again)
+{
+	struct taio_lat *lat;
+
+	open_probe();
+	now = START + 10000 * MS;
+	lat = &w->lat[cell_of(BYTES) * TAIO_SLOTS + context->candidate[C].slot];
+	price(C, 100 * 1000000); /* and more than probes may save up */
+	lat->count = 1;
+	lat->last_ns = now - 3 * MS;
+	w->picker.probe_credit_ns = 20 * (int64_t)MS;
+	cr_assert_eq(choose_may_probe().device, A, "it is too early");
+	lat->last_ns = now - 65 * 100 * MS;
+	w->picker.probe_credit_ns = 19 * (int64_t)MS;
+	cr_assert_eq(choose_may_probe().device, A, "that is not all that may be saved up");
+	w->picker.probe_credit_ns = 20 * (int64_t)MS;
+	lat->count = 4;
+	cr_assert_eq(choose_may_probe().device, A, "it was like that again and again");
+	lat->count = 1;
+	cr_assert_eq(choose_may_probe().why, TAIO_WHY_PROBE);
+	cr_assert_lt(w->picker.probe_credit_ns, -70 * (int64_t)MS, "it is paid for");
+}
+
 Test(pick, a_probe_does_not_become_a_habit)
 {
 	open_probe();
@@ -638,6 +678,74 @@ Test(pick, a_probe_does_not_become_a_habit)
 	context->last[taio_class_of(BYTES)] = A;
 	cr_assert_eq(choose_may_probe().device, A);
 	cr_assert_eq(context->last[taio_class_of(BYTES)], A);
+}
+
+#define LARGE (1u << 20)
+
+/* C costs 900 us for a large step, and there is credit for 80 us. */
+static struct pick_query ask_large(void)
+{
+	static const uint32_t cost[] = { 100000, 200000, 900000 };
+	struct pick_query query = ask_for(0);
+
+	for (unsigned int i = 0; i < 3; i++)
+		for (uint32_t b = 0; b < TAIO_BUCKETS; b++)
+			w->price[cell_of(LARGE)].cost[0][context->candidate[i].slot][b] = cost[i];
+	w->price[cell_of(LARGE)].probe = 1U << context->candidate[C].slot;
+	w->picker.probe_credit_ns = 80000;
+	now += 100 * MS;
+	query.now_ns = now;
+	query.bytes = LARGE;
+	query.may_probe = true;
+	return query;
+}
+
+Test(pick, a_large_step_is_tried_with_a_piece_where_it_can_be_cut)
+{
+	struct pick_query query = ask_large();
+	struct pick_choice choice;
+
+	cr_assert_eq(choose_with(&query).device, A, "all of it is beyond the credit");
+	query.cuttable = 1U << B;
+	cr_assert_eq(choose_with(&query).device, A);
+	query.cuttable = 1U << C;
+	choice = choose_with(&query);
+	cr_assert_eq(choice.device, C);
+	cr_assert_eq(choice.why, TAIO_WHY_PROBE);
+	cr_assert_eq(choice.piece, LARGE / 16);
+	cr_assert_eq(choice.predicted_ns, 900000 / 16);
+	cr_assert_eq(choice.cell, cell_of(LARGE), "it is learnt for the class of the whole");
+	cr_assert_eq(w->picker.probe_credit_ns, 80000 - (900000 - 100000) / 16);
+	query.bytes = 128 << 10;
+	cr_assert_eq(choose_with(&query).piece, 0, "too small to be cut");
+}
+
+Test(pick, what_a_piece_took_is_told_as_the_whole)
+{
+	struct pick_query query = ask_large();
+	struct pick_result result;
+	struct pick_choice choice;
+
+	query.cuttable = 1U << C;
+	choice = choose_with(&query);
+	submit(C);
+	now += 9000;
+	result = (struct pick_result){ .choice = &choice,
+				       .submit_ns = now - 9000,
+				       .now_ns = now,
+				       .bytes = LARGE / 16,
+				       .whole = LARGE,
+				       .cpu_ns = 9000,
+				       .learn = true };
+	pick_completed(&w->picker, &result);
+	cr_assert_eq(w->engine.head, 1);
+	/* 3 us are published as what it takes for any size */
+	cr_assert_eq(w->engine.ring[0].ns, 3000 + 16 * 6000);
+	cr_assert_eq(w->engine.ring[0].submit_ns + w->engine.ring[0].ns, now);
+	cr_assert_eq(w->engine.ring[0].bytes, LARGE / 16);
+	cr_assert_eq(w->engine.ring[0].cell, cell_of(LARGE));
+	cr_assert_eq(w->engine.ring[0].cpu_ns, 0, "not measured");
+	cr_assert_eq(w->engine.ring[0].predicted_ns, 3000 + 16 * (900000 / 16 - 3000));
 }
 
 /* ---- what is told to the policy ---- */

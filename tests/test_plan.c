@@ -151,6 +151,8 @@ static struct taio_endpoint sample(uint32_t type)
 		return taio_null();
 	case TAIO_EP_ZERO:
 		return taio_zero(8);
+	case TAIO_EP_MIRROR:
+		return taio_mirror("/tmp/x,/tmp/y");
 	case TAIO_EP_MESSAGES:
 		return taio_messages(&message, 1);
 	default:
@@ -160,10 +162,11 @@ static struct taio_endpoint sample(uint32_t type)
 
 Test(plan, pairs_are_refused_with_a_sentence_only_where_they_make_no_sense)
 {
-	for (uint32_t from = 0; from <= TAIO_EP_MESSAGES + 1; from++)
-		for (uint32_t to = 0; to <= TAIO_EP_MESSAGES + 1; to++) {
+	for (uint32_t from = 0; from <= TAIO_EP_MIRROR + 1; from++)
+		for (uint32_t to = 0; to <= TAIO_EP_MIRROR + 1; to++) {
 			struct taio_endpoint a = sample(from), b = sample(to);
-			bool good = from > TAIO_EP_NONE && from <= TAIO_EP_ZERO &&
+			bool good = ((from > TAIO_EP_NONE && from <= TAIO_EP_ZERO) ||
+				     from == TAIO_EP_MIRROR) &&
 				    to > TAIO_EP_NONE && to < TAIO_EP_ZERO && from != TAIO_EP_NULL;
 			bool socket[2] = { from == TAIO_EP_FD || from == TAIO_EP_ADDRESS,
 					   to == TAIO_EP_FD || to == TAIO_EP_ADDRESS };

@@ -37,7 +37,7 @@ static void all_are_refused(int error, const char *word)
 	struct rig rig;
 
 	rig_init(&rig);
-	for (int i = 0; i < RING_DEVICES; i++) {
+	for (int i = 0; i < RIG_DEVICES; i++) {
 		struct taio_device *dev = &rig.dev[i];
 
 		cr_expect_eq(dev->driver->probe(dev), error);
@@ -69,7 +69,7 @@ Test(ring, switched_off_by_the_engine_says_so)
 
 	rig_init(&rig);
 	rig.host.engine_flags = TAIO_NO_URING;
-	for (int i = 0; i < RING_DEVICES; i++) {
+	for (int i = 0; i < RIG_DEVICES; i++) {
 		cr_expect_eq(rig.dev[i].driver->probe(&rig.dev[i]), -EPERM);
 		cr_expect(strstr(rig.dev[i].reason, "TAIO_NO_URING"));
 	}
@@ -120,7 +120,7 @@ Test(ring, probe_makes_no_ring)
 
 	rig_init(&rig);
 	before = count_fds();
-	for (int i = 0; i < RING_DEVICES; i++)
+	for (int i = 0; i < RIG_DEVICES; i++)
 		cr_assert_eq(rig.dev[i].driver->probe(&rig.dev[i]), 0, "%s", rig.dev[i].reason);
 	cr_assert_eq(count_fds(), before);
 	rig_remove_dir(&rig);
@@ -521,7 +521,7 @@ static void storm_submit(struct storm *s, struct flight *f)
 static void storm_reap(struct storm *s, bool wait)
 {
 	s->rig.dev[0].driver->wait(&s->rig.dev[0], wait ? 2000000 : 0);
-	for (int d = 0; d < RING_DEVICES; d++) {
+	for (int d = 0; d < RIG_DEVICES; d++) {
 		struct taio_step *done[8];
 		int n = s->rig.dev[d].driver->reap(&s->rig.dev[d], done, 8);
 

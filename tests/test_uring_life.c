@@ -138,7 +138,7 @@ Test(uring_life, close_with_steps_in_flight_ends_and_leaves_no_descriptor, .time
 		if (i == 20)
 			rig.dev[0].driver->wait(&rig.dev[0], 0);
 	}
-	for (int i = 0; i < RING_DEVICES; i++) {
+	for (int i = 0; i < RIG_DEVICES; i++) {
 		rig.dev[i].driver->close(&rig.dev[i]);
 		cr_assert_null(rig.dev[i].priv);
 	}

@@ -244,27 +244,71 @@ PROGRAM_TEST(other_protocols_pass)
 	cr_expect_eq(verdict(), PASS, "ARP");
 }
 
-PROGRAM_TEST(fragments_pass_as_only_the_first_has_ports)
+static void expect_odd(uint64_t count)
+{
+	cr_expect_eq(verdict(), PASS);
+	cr_expect_eq(xdp_program_flow(program, (unsigned int)flow)->odd, count);
+}
+
+/* Only the stack can put it together, so all behind it must take that way, too. */
+PROGRAM_TEST(the_first_fragment_of_a_flow_lets_the_flow_go)
 {
 	key_ipv4(NULL, 0);
 	want();
+	make_ipv4();
+	cr_expect_eq(verdict(), REDIRECT);
 	put_ethernet(0x0800, false);
-	put_ipv4(17, 0x2000, 5); /* the first, more follow */
+	put_ipv4(17, 0x2000, 5);
 	put_udp(4000, 5000);
-	cr_expect_eq(verdict(), PASS);
-	put_ethernet(0x0800, false);
-	put_ipv4(17, 0x0010, 5);
+	expect_odd(1);
+	make_ipv4();
+	cr_expect_eq(verdict(), PASS, "what comes behind it");
+	xdp_program_set(program, (unsigned int)flow, TAIO_XDP_TAKE);
+	cr_expect_eq(verdict(), REDIRECT);
+}
+
+PROGRAM_TEST(the_first_fragment_of_an_ipv6_flow_lets_the_flow_go)
+{
+	const uint8_t fragment[8] = { 17, 0, 0, 1, 0, 0, 0, 7 };
+
+	key_ipv6();
+	want();
+	put_ethernet(0x86dd, false);
+	put_ipv6(44);
+	put(fragment, 8);
 	put_udp(4000, 5000);
+	expect_odd(1);
+	make_ipv6();
 	cr_expect_eq(verdict(), PASS);
 }
 
-PROGRAM_TEST(ipv4_options_pass)
+PROGRAM_TEST(later_fragments_and_those_of_others_change_nothing)
 {
 	key_ipv4(NULL, 0);
 	want();
 	put_ethernet(0x0800, false);
-	put_ipv4(17, 0, 6);
+	put_ipv4(17, 0x2010, 5); /* what lies where a UDP header would be is payload */
 	put_udp(4000, 5000);
+	expect_odd(0);
+	put_ethernet(0x0800, false);
+	put_ipv4(17, 0x2000, 5);
+	put_udp(4000, 5001);
+	expect_odd(0);
+	make_ipv4();
+	cr_expect_eq(verdict(), REDIRECT);
+}
+
+PROGRAM_TEST(ipv4_options_let_the_flow_go)
+{
+	key_ipv4(NULL, 0);
+	want();
+	for (uint8_t words = 6; words <= 15; words++) {
+		put_ethernet(0x0800, false);
+		put_ipv4(17, 0, words);
+		put_udp(4000, 5000);
+		expect_odd(words - 5u);
+	}
+	make_ipv4();
 	cr_expect_eq(verdict(), PASS);
 }
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
+#include <unistd.h>
 
 #include "drivers/ring.h"
 #include "util/clock.h"
@@ -22,7 +22,6 @@
 #define API_INLINE_BYTES 1024         /* pointer copies up to here bypass everything */
 #define API_NOW_BYTES    (1ULL << 20) /* ... up to here run within the call */
 #define API_SPIN_TURNS   32           /* turns of a busy poll between two yields */
-#define API_BUFFERS_MAX  1024
 
 static void api_host_log(struct taio_host *host, const char *line)
 {
@@ -130,6 +129,9 @@ static void api_free(struct taio *e)
 	wait_close(e);
 	speeds_close(&e->speeds);
 	free((void *)(uintptr_t)e->host.buffers);
+	for (uint32_t i = 0; i < e->host.file_count; i++)
+		if (e->files[i] >= 0)
+			close(e->files[i]);
 	if (e->picker)
 		munmap(e->picker, sizeof(*e->picker));
 	if (e->timers)
@@ -389,27 +391,4 @@ int taio_get_events(struct taio *e, struct taio_event *events, unsigned int min,
 	e->blocking_call = false;
 	wait_leave(e);
 	return (int)n;
-}
-
-int taio_register_buffers(struct taio *e, const struct iovec *buffers, unsigned int count)
-{
-	struct iovec *copy = NULL;
-
-	if (count > API_BUFFERS_MAX || (count && !buffers))
-		return -EINVAL;
-	for (unsigned int i = 0; i < count; i++)
-		if (!buffers[i].iov_base || !buffers[i].iov_len)
-			return -EINVAL;
-	if (e->pool.busy)
-		return -EBUSY;
-	if (count) {
-		copy = malloc(count * sizeof(*copy));
-		if (!copy)
-			return -ENOMEM;
-		memcpy(copy, buffers, count * sizeof(*copy));
-	}
-	free((void *)(uintptr_t)e->host.buffers);
-	e->host.buffers = copy;
-	e->host.buffer_count = count;
-	return ring_register_buffers(&e->host);
 }

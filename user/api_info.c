@@ -71,7 +71,8 @@ static void api_append(char *text, size_t size, const char *more)
 	snprintf(text + used, size - used, "%s%s", used ? "," : "", more);
 }
 
-static void api_append_pairs(char *text, size_t size, const struct taio_capability *cap)
+static void api_append_pairs(char *text, size_t size, const struct taio_capability *cap,
+			     bool mirrored)
 {
 	for (unsigned int from = 1; from < TAIO_KIND_COUNT; from++)
 		for (unsigned int to = 1; to < TAIO_KIND_COUNT; to++) {
@@ -79,7 +80,8 @@ static void api_append_pairs(char *text, size_t size, const struct taio_capabili
 
 			if (!(cap->from & (1u << from)) || !(cap->to & (1u << to)))
 				continue;
-			snprintf(pair, sizeof(pair), "%s>%s", operation_kind_name(from),
+			snprintf(pair, sizeof(pair), "%s>%s",
+				 mirrored ? "mirror" : operation_kind_name(from),
 				 operation_kind_name(to));
 			api_append(text, size, pair);
 		}
@@ -150,7 +152,8 @@ static void api_capability(const struct taio_device *device, struct taio_device_
 	row->align = 1;
 	for (; cap->op != TAIO_OP_NONE; cap++) {
 		if (cap->op == TAIO_OP_COPY)
-			api_append_pairs(row->pairs, sizeof(row->pairs), cap);
+			api_append_pairs(row->pairs, sizeof(row->pairs), cap,
+					 device->driver->replica > 0);
 		else if (!strstr(row->pairs, operation_name(cap->op)))
 			api_append(row->pairs, sizeof(row->pairs), operation_name(cap->op));
 		if (cap->align > row->align)

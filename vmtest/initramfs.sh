@@ -76,6 +76,7 @@ add_tests()
 	strip -g "$to"/build/tests/*
 	libraries "$to"/build/tests/* >> "$root/libraries"
 	find "$BUILD/schedulers" "$BUILD/bpf" -name '*.bpf.o' -exec cp -t "$to/build/schedulers" {} + 2> /dev/null
+	mkdir -p "$to/build/bpf" && find "$BUILD/bpf" -name '*.bpf.o' -exec cp -t "$to/build/bpf" {} + 2> /dev/null
 	cp -r "$BUILD/tests/bad_policies" "$to/build/tests"
 	cp tests/*.sh "$to/tests"
 	(cd tests && find . -maxdepth 1 -name 'test_*.c' -printf '%P\n') | (cd "$to/tests" && xargs touch)

@@ -46,7 +46,7 @@ lib_disk()
 # $ports, after it, make files of what it says
 lib_command()
 {
-	local append="console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=unstable rdinit=/init"
+	local append="console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=unstable rdinit=/init ${VMTEST_APPEND:-}"
 
 	# shellcheck disable=SC2054 # QEMU's own commas
 	command=("$qemu" -machine pc -accel tcg,thread=multi -cpu max -smp "${SMP:-2}" -m 1024

@@ -1,14 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 #
-# run.sh [-s] [-c] [KERNEL [TEST...]]: runs tests in guests under real Debian kernels and counts
+# run.sh [-s] [-t SET] [KERNEL [TEST...]]: runs tests in guests under real Debian kernels and counts
 # behaviours, as tests/run.sh does outside. Without KERNEL all of kernels.txt, without TEST all of
-# tests.txt. -c: only what .ci/run wants; -s: a shell in the guest instead of tests.
+# tests.txt that are not of a set that stands for itself. -t: those of a set (smoke: in seconds; ci:
+# what .ci/run demands); -s: a shell in the guest instead of tests.
 #
 # A run is good if QEMU ends with the exit status of a good guest, the guest said that it came to its
-# end, each test did so too, and no log of the kernel holds a line of splat.deny. A guest that does
-# not come up is tried again, and counted; one that dies costs the test that it ran, the rest goes on
-# in a new one. A kernel that cannot be had is a skip.
+# end, each test did so too, nothing was skipped that skip.txt does not know, and no log of the
+# kernel holds a line of splat.deny. A guest that does not come up is tried again, and counted; one
+# that dies costs the test that it ran, the rest goes on in a new one. A kernel that cannot be had is
+# a skip. Exit status: 0, 1 (something failed), 77 (no kernel could be had).
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build}
@@ -16,8 +18,9 @@ here=vmtest
 command=() ports=() why=
 . vmtest/lib.sh
 
-boot_seconds=60 # to VMTEST-BEGIN, on a busy machine
-boots_max=3     # that may fail for one kernel
+boot_seconds=60          # to VMTEST-BEGIN, on a busy machine
+boots_max=3              # that may fail for one kernel
+grace=${VMTEST_GRACE:-30} # seconds of a test after its time, until its guest is given up
 passed=0 failed=0 skipped=0 bad_boots=0
 failures=()
 
@@ -48,6 +51,16 @@ skips()
 	printf 'skip - %s\n' "$key: $1"
 }
 
+# A guest has everything: what it skips all the same is to be known, or it was not checked.
+guest_skips()
+{
+	if known "$1" > /dev/null; then
+		skips "$1"
+	else
+		fails "$1 (it is skipped, and skip.txt does not say why that is good)"
+	fi
+}
+
 # known LINE: the reason that skip.txt has for it
 known()
 {
@@ -72,10 +85,12 @@ take()
 	case $1 in
 	'VMTEST-BEGIN '*)
 		began=1
+		allow 0
 		printf '# %s: %s s\n' "$key" "${1#VMTEST-BEGIN }"
 		;;
 	'VMTEST-TEST '*)
 		current=${1#VMTEST-TEST }
+		allow "$(seconds_of "$current")"
 		test_started=$SECONDS
 		bad_before=$((failed + skipped))
 		;;
@@ -85,22 +100,33 @@ take()
 			fails "$current: exit status ${1##* }"
 		[ "${1##* }" = 0 ] || guest_failed=1
 		rest=("${rest[@]:1}")
-		printf '# %s: %s took %d s\n' "$key" "$current" $((SECONDS - test_started))
+		allow 0
+		took+=" $current $((SECONDS - test_started))"
 		current=
 		;;
 	'VMTEST-END rc='*) end=${1#VMTEST-END rc=} ;;
 	'ok   - '*) passes "${1#ok   - }" ;;
 	'FAIL - '*) fails "${1#FAIL - }" ;;
-	'skip - '*) skips "${1#skip - }" ;;
+	'skip - '*) guest_skips "${1#skip - }" ;;
 	'       |'*) printf '%s\n' "$1" ;;
 	esac
 }
 
+# seconds_of TEST
+seconds_of()
+{
+	awk -v name="$1" '$1 == name { s = $2 } END { print s ? s : 300 }' $here/tests.txt
+}
+
+# allow SECONDS: the guest must say something new within them
+allow() { deadline=$((SECONDS + $1 + grace)); }
+
 # Reads what the guest writes until QEMU ends, and ends QEMU when it is late.
 watch()
 {
-	local part='' line alive=1 started=$SECONDS
+	local part='' line alive=1
 
+	deadline=$((SECONDS + boot_seconds))
 	while [ $alive = 1 ]; do
 		sleep 0.2
 		kill -0 "$pid" 2> /dev/null || alive=0
@@ -110,10 +136,7 @@ watch()
 		done
 		part+=$line
 		[ $alive = 1 ] || break
-		if { [ "$began" = 0 ] && [ $((SECONDS - started)) -gt $boot_seconds ]; } ||
-			[ $((SECONDS - started)) -gt "$total" ]; then
-			kill -KILL "$pid"
-		fi
+		[ $SECONDS -le $deadline ] || kill -KILL "$pid"
 	done
 	wait "$pid"
 	qemu_status=$?
@@ -123,15 +146,12 @@ watch()
 # boot: one guest with the tests of $rest
 boot()
 {
-	local name seconds
+	local name
 
-	total=$boot_seconds
 	mkdir -p "$logs/job/vmtest"
 	: > "$logs/job/vmtest/job"
 	for name in "${rest[@]}"; do
-		seconds=$(awk -v name="$name" '$1 == name { print $2 }' $here/tests.txt)
-		total=$((total + ${seconds:-300} + 30))
-		printf '%s %s\n' "$name" "${seconds:-300}" >> "$logs/job/vmtest/job"
+		printf '%s %s\n' "$name" "$(seconds_of "$name")" >> "$logs/job/vmtest/job"
 	done
 	(cd "$logs/job" && find . | busybox cpio -o -H newc 2> /dev/null) > "$logs/job.cpio"
 	cat "$base" "$kernel/modules.cpio" "$logs/job.cpio" > "$logs/initrd"
@@ -184,9 +204,10 @@ judge()
 
 run_kernel()
 {
-	local attempts=0
+	local attempts=0 started=$SECONDS
 
 	key=$1
+	took=
 	rest=("${tests[@]}")
 	lib_kernel || { skips "this kernel cannot be had: $why"; return; }
 	case " $seen " in
@@ -210,6 +231,7 @@ run_kernel()
 		fi
 		judge
 	done
+	printf '# %s: %d s:%s\n' "$key" $((SECONDS - started)) "$took"
 }
 
 # A shell has the terminal; leave it by `exit`.
@@ -235,9 +257,9 @@ stop()
 trap stop EXIT
 trap 'exit 130' INT TERM
 
-while getopts cs option; do
+while getopts t:s option; do
 	case $option in
-	c) only=ci ;;
+	t) only=$OPTARG ;;
 	s) shell=1 ;;
 	*) exit 2 ;;
 	esac
@@ -246,8 +268,10 @@ shift $((OPTIND - 1))
 read -ra kernels <<< "${1:-$(awk '!/^#/ { printf "%s ", $1 }' $here/kernels.txt)}"
 shift $(($# > 0))
 tests=("$@")
-[ $# -gt 0 ] || mapfile -t tests < <(awk -v only="$only" \
-	'!/^(#|$)/ && (only == "" || $3 == only) { print $1 }' $here/tests.txt)
+[ $# -gt 0 ] || mapfile -t tests < <(awk -v only=",$only," '!/^(#|$)/ {
+	sets = "," $3 ","
+	if (only == ",," ? sets !~ /,(smoke|self),/ : index(sets, only)) print $1 }' $here/tests.txt)
+[ ${#tests[@]} -gt 0 ] || { echo "no test is in the set '$only'" >&2; exit 2; }
 lib_tools || exit 1
 mkdir -p "$BUILD/vmtest"
 base=$BUILD/vmtest/base.$$.cpio
@@ -266,4 +290,5 @@ if [ "$failed" -gt 0 ]; then
 	printf '  %s\n' "${failures[@]}"
 fi
 printf '\n%d passed, %d failed, %d skipped\n' $passed $failed $skipped
-[ $failed = 0 ] && [ $passed -gt 0 ]
+[ $failed = 0 ] || exit 1
+[ $passed -gt 0 ] || exit 77

@@ -60,7 +60,7 @@ _taio_copy()
 	fi
 	compopt -o filenames
 	mapfile -t COMPREPLY < <(compgen -f -- "$cur"
-		compgen -W 'listen: unix: null: zero:' -- "$cur")
+		compgen -W 'listen: unix: null: zero: mirror:' -- "$cur")
 	[[ ${COMPREPLY[*]} == *: ]] && compopt -o nospace
 }
 

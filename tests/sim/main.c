@@ -5,13 +5,33 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char main_usage[] =
 	"usage: sim [--policy NAME,...] [--in S0,S1,T,...] [--seeds N] [--no-ablations] [--quick]\n"
+	"           [--topologies FIRST-LAST] [--jobs N]\n"
 	"       sim --scale\n"
 	"       sim --plot DIRECTORY [--policy NAME,...]\n"
 	"Plays policies against each other in virtual time. Without --scale and --plot: the table of\n"
-	"all situations; ends with 1 when a target is missed. --quick: what the test suite holds.\n";
+	"all situations; ends with 1 when a target is missed. --quick: what the test suite holds.\n"
+	"--topologies: random machines by their numbers, instead of the usual ones and alone.\n";
+
+/* "2000-2079" */
+static bool main_topologies(const char *text, struct table_options *options)
+{
+	unsigned int first, last;
+	char end;
+
+	if (sscanf(text, "%u-%u%c", &first, &last, &end) != 2 || last < first ||
+	    last - first >= TABLE_SET_MAX) {
+		fprintf(stderr, "topologies: FIRST-LAST, at most %d\n", TABLE_SET_MAX);
+		return false;
+	}
+	options->first_topology = first;
+	options->topologies = last - first + 1;
+	options->situations = "T";
+	return true;
+}
 
 static int main_table(const struct table_options *options)
 {
@@ -37,6 +57,8 @@ int main(int argc, char **argv)
 		{ "seeds", required_argument, NULL, 's' },
 		{ "no-ablations", no_argument, NULL, 'a' },
 		{ "quick", no_argument, NULL, 'q' },
+		{ "topologies", required_argument, NULL, 't' },
+		{ "jobs", required_argument, NULL, 'j' },
 		{ "scale", no_argument, NULL, 'S' },
 		{ "plot", required_argument, NULL, 'P' },
 		{ "help", no_argument, NULL, 'h' },
@@ -70,6 +92,17 @@ int main(int argc, char **argv)
 			options.ablations = false;
 			options.seeds = 1;
 			break;
+		case 't':
+			if (!main_topologies(optarg, &options))
+				return 2;
+			break;
+		case 'j':
+			options.jobs = (uint32_t)atoi(optarg);
+			if (options.jobs < 1 || options.jobs > 64) {
+				fprintf(stderr, "jobs: from 1 to 64\n");
+				return 2;
+			}
+			break;
 		case 'S':
 			scale = true;
 			break;
@@ -83,6 +116,11 @@ int main(int argc, char **argv)
 			fputs(main_usage, stderr);
 			return 2;
 		}
+	}
+	if (!options.jobs) {
+		long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+		options.jobs = cores < 1 ? 1 : cores > 64 ? 64 : (uint32_t)cores;
 	}
 	if (optind < argc) {
 		fprintf(stderr, "'%s' is not an option\n%s", argv[optind], main_usage);

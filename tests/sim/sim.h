@@ -12,7 +12,9 @@
  *   reference.c  choosers that know what no engine can know: oracle, informed
  *   c3.c         a rival that is not among our policies
  *   outcome.c    means, percentiles, adaptation
- *   table.c      what is printed, the targets
+ *   table.c      who plays where, and what is printed
+ *   play.c       plays the worlds of the table, several at a time
+ *   targets.c    the figures that must be reached
  *   plot.c       shares and p99 over time, for gnuplot
  *   scale.c      many devices, many engines
  */

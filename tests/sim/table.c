@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
-/* table.c: plays every contestant in every situation and prints what came of it. */
+/* table.c: who plays where, and how it is printed; play.c plays. */
 #include "table.h"
 
 #include <assert.h>
@@ -48,8 +48,7 @@ static struct table_row *table_add(struct table *table, const char *name, const 
 	return row;
 }
 
-/* Is @name in a list that is separated by commas? In no list at all is everything. */
-static bool table_lists(const char *list, const char *name)
+bool table_lists(const char *list, const char *name)
 {
 	size_t length = strlen(name);
 
@@ -90,6 +89,10 @@ bool table_open(struct table *table, const struct table_options *options)
 	table->first_set = options->quick ? TABLE_SETS - 2 : 0;
 	if (!table_lists(options->situations, "T"))
 		table->topologies = 0;
+	if (options->topologies) {
+		table->topologies = options->topologies;
+		table->first_set = TABLE_SETS - 1;
+	}
 	table->topology_seeds = options->seeds >= 10 ? 2 : 1;
 	table_add(table, "oracle", "oracle", TABLE_REFERENCE);
 	if (!options->quick)
@@ -120,10 +123,7 @@ void table_close(struct table *table)
 	free(table->row);
 }
 
-/* ---- playing ---- */
-
-static bool table_row_plays(const struct table *table, const struct table_row *row,
-			    const char *situation)
+bool table_row_plays(const struct table *table, const struct table_row *row, const char *situation)
 {
 	char name[12];
 
@@ -136,85 +136,18 @@ static bool table_row_plays(const struct table *table, const struct table_row *r
 	return strstr(row->where, name) != NULL;
 }
 
-static void table_add_outcome(struct table_cell *cell, const struct sim_outcome *outcome)
-{
-	cell->mean_ns += outcome->mean_ns;
-	cell->p99_ns += outcome->p99_ns;
-	cell->p999_ns += outcome->p999_ns;
-	cell->per_second += outcome->per_second;
-	cell->adm_ms[cell->seeds] = outcome->adm_ms;
-	cell->adp_ms[cell->seeds] = outcome->adp_ms;
-	cell->rec_ms[cell->seeds] = outcome->rec_ms;
-	if (outcome->wasted > cell->wasted_max)
-		cell->wasted_max = outcome->wasted;
-	cell->lost += outcome->lost;
-	cell->hedges += outcome->hedges;
-	cell->seeds++;
-}
-
-/* One world, all contestants; @cell_of finds where a row keeps what came of it. */
-static void table_play_world(struct table *table, const char *name, uint32_t seed, int situation,
-			     uint32_t set, uint32_t at)
-{
-	struct sim_run oracle, run;
-	struct sim_outcome outcome;
-	struct sim_world world;
-
-	if (!world_make(&world, name, seed))
-		assert(!"the catalogue has all situations of the table");
-	run_play(&oracle, &world, &table->row[0].contestant);
-	for (uint32_t i = 0; i < table->rows; i++) {
-		struct table_row *row = &table->row[i];
-		struct table_cell *cell = situation >= 0 ? &row->cell[situation]
-							 : &row->topology[set][at];
-
-		if (i && !table_row_plays(table, row, name))
-			continue;
-		if (i)
-			run_play(&run, &world, &row->contestant);
-		outcome_measure(&outcome, i ? &run : &oracle, &oracle);
-		table_add_outcome(cell, &outcome);
-		if (i)
-			run_free(&run);
-	}
-	run_free(&oracle);
-	world_free(&world);
-}
-
-uint32_t table_set_first(uint32_t set)
+uint32_t table_set_first(const struct table *table, uint32_t set)
 {
 	static const uint32_t first[TABLE_SETS - 1] = { 100, 140, 200 };
 	unsigned int major = 0, minor = 0;
 
 	if (set < TABLE_SETS - 1)
 		return first[set];
+	if (table->options.topologies)
+		return table->options.first_topology;
 	/* Topologies that no earlier release has seen. */
 	(void)sscanf(TAIO_VERSION, "%u.%u", &major, &minor);
 	return 1000 + TABLE_SET * (100 * major + minor);
-}
-
-void table_play(struct table *table)
-{
-	for (int s = 0; s < TABLE_SITUATIONS; s++) {
-		if (!table_lists(table->options.situations, table_situation[s]))
-			continue;
-		for (uint32_t seed = 0; seed < table->options.seeds; seed++) {
-			fprintf(stderr, "\r%-4s seed %u of %u   ", table_situation[s], seed + 1,
-				table->options.seeds);
-			table_play_world(table, table_situation[s], seed, s, 0, 0);
-		}
-	}
-	for (uint32_t set = table->first_set; set < TABLE_SETS && table->topologies; set++) {
-		for (uint32_t at = 0; at < table->topologies; at++) {
-			char name[8];
-
-			snprintf(name, sizeof(name), "T%u", table_set_first(set) + at);
-			fprintf(stderr, "\r%-6s            ", name);
-			for (uint32_t seed = 0; seed < table->topology_seeds; seed++)
-				table_play_world(table, name, seed, -1, set, at);
-		}
-	}
-	fprintf(stderr, "\r%30s\r", "");
 }
 
 /* ---- printing ---- */
@@ -357,7 +290,7 @@ static void table_print_set(const struct table *table, const struct table_row *r
 	uint32_t n = table->topologies;
 
 	for (int p99 = 0; p99 < 2; p99++) {
-		double ratio[TABLE_SET];
+		double ratio[TABLE_SET_MAX];
 
 		for (uint32_t i = 0; i < n; i++)
 			ratio[i] = table_topology_ratio(table, row, set, i, p99);
@@ -380,8 +313,8 @@ static void table_print_topologies(const struct table *table)
 	for (uint32_t set = table->first_set; set < TABLE_SETS; set++) {
 		char name[40];
 
-		snprintf(name, sizeof(name), "T%u-%u%s", table_set_first(set),
-			 table_set_first(set) + table->topologies - 1,
+		snprintf(name, sizeof(name), "T%u-%u%s", table_set_first(table, set),
+			 table_set_first(table, set) + table->topologies - 1,
 			 set == 2                ? ", one slow"
 			 : set == TABLE_SETS - 1 ? ", new"
 						 : "");

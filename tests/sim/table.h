@@ -10,14 +10,18 @@
 #define TABLE_CONTESTANTS 48
 #define TABLE_SEEDS       64
 #define TABLE_SITUATIONS  14
-#define TABLE_SETS        4  /* of random topologies */
-#define TABLE_SET         40 /* topologies in each */
+#define TABLE_WORLDS      2048
+#define TABLE_SETS        4   /* of random topologies */
+#define TABLE_SET         40  /* topologies in each ... */
+#define TABLE_SET_MAX     100 /* ... that was not asked for by its numbers */
 
 struct table_options {
 	const char *policies;   /* comma separated; NULL: all */
 	const char *situations; /* likewise; "T": random topologies */
 	uint32_t seeds;
-	bool quick; /* for the test suite */
+	uint32_t first_topology, topologies; /* instead of the usual ones; 0, 0: none named */
+	uint32_t jobs;                       /* processes */
+	bool quick;                          /* for the test suite */
 	bool ablations;
 };
 
@@ -41,7 +45,7 @@ struct table_row {
 	enum table_role role;
 	const char *where; /* ablations: names of situations, with spaces around */
 	struct table_cell cell[TABLE_SITUATIONS];
-	struct table_cell topology[TABLE_SETS][TABLE_SET];
+	struct table_cell topology[TABLE_SETS][TABLE_SET_MAX];
 };
 
 struct table {
@@ -63,8 +67,12 @@ void table_print(const struct table *table);
 uint32_t table_targets(const struct table *table);
 void table_close(struct table *table);
 
+/* Is @name in a list that is separated by commas? In no list at all is everything. */
+bool table_lists(const char *list, const char *name);
+/* Does that contestant play in that world? */
+bool table_row_plays(const struct table *table, const struct table_row *row, const char *situation);
 /* Number of the first topology of a set. */
-uint32_t table_set_first(uint32_t set);
+uint32_t table_set_first(const struct table *table, uint32_t set);
 /* Mean over the oracle's, of that topology. */
 double table_topology_ratio(const struct table *table, const struct table_row *row, uint32_t set,
 			    uint32_t at, bool p99);

@@ -85,11 +85,11 @@ static int targets_compare(const void *a, const void *b)
 static void targets_topologies(struct targets *targets, const struct table_row *row, uint32_t set,
 			       double median, double most, double worst)
 {
-	uint32_t n = targets->table->topologies, first = table_set_first(set);
-	double ratio[TABLE_SET];
+	uint32_t n = targets->table->topologies, first = table_set_first(targets->table, set);
+	double ratio[TABLE_SET_MAX];
 	char what[80];
 
-	if (!n)
+	if (!n || set < targets->table->first_set)
 		return;
 	for (uint32_t i = 0; i < n; i++)
 		ratio[i] = table_topology_ratio(targets->table, row, set, i, false);

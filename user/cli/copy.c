@@ -109,9 +109,11 @@ static const char *copy_no_endpoint(const char *text, int error, const char *not
 	case -EPROTONOSUPPORT:
 		return "taio knows the protocols tcp and udp";
 	case -EINVAL:
-		return strncmp(text, "zero:", 5) == 0
-			       ? "zero:SIZE wants a size, as in zero:10M"
-			       : "no address: HOST:PORT:tcp, and the port is 0 to 65535";
+		if (strncmp(text, "zero:", 5) == 0)
+			return "zero:SIZE wants a size, as in zero:10M";
+		if (strncmp(text, "mirror:", 7) == 0)
+			return "mirror: wants 2 to 4 names with commas between";
+		return "no address: HOST:PORT:tcp, and the port is 0 to 65535";
 	default:
 		return NULL;
 	}

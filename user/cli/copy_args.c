@@ -21,6 +21,7 @@ static const char copy_help[] =
 	"  listen:HOST:PORT:tcp the first peer that connects; also listen:unix:/path\n"
 	"  null:                a destination that throws away\n"
 	"  zero:SIZE            a source of zeros\n"
+	"  mirror:FILE,FILE     a source with 2 to 4 equal copies, read where it is quickest\n"
 	"\n"
 	"What is copied\n"
 	"  -r, --recursive      directories with all that is in them\n"

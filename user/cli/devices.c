@@ -226,7 +226,8 @@ static uint64_t devices_of_pair(const struct devices *d, const char *pair)
 	return mask;
 }
 
-static const char devices_kind[][8] = { "mem", "file", "stream", "dgram", "pipe", "null", "zero" };
+static const char devices_kind[][8] = { "mem",  "file", "stream", "dgram",
+					"pipe", "null", "zero",   "mirror" };
 
 #define DEVICES_KINDS (sizeof(devices_kind) / sizeof(devices_kind[0]))
 

@@ -108,6 +108,10 @@ static const char *explain_why_not(unsigned int why)
 		return "not available here";
 	case TAIO_WHY_DETOUR:
 		return "nobody else waits: no thread needed";
+	case TAIO_WHY_TAKEN:
+		return "another device has taken the source over";
+	case TAIO_WHY_TAKING:
+		return "taking the source over does not pay yet";
 	default:
 		return taio_why_name(why);
 	}

@@ -23,12 +23,16 @@
 	X(uring)    /* io_uring, buffered */                                   \
 	X(direct)   /* io_uring, O_DIRECT and registered buffers */            \
 	X(zc)       /* io_uring, SEND_ZC */                                    \
-	X(dgram)    /* datagrams one by one or by sendmmsg/recvmmsg */         \
-	X(gso)      /* datagrams by UDP_SEGMENT and UDP_GRO */                 \
-	X(afxdp)    /* UDP datagrams past the kernel's stack: AF_XDP */        \
-	X(file)     /* whole small files in one step */                        \
-	X(sys)      /* control steps on files, inline */                       \
-	X(net)      /* control steps on addresses */
+	X(replica1) /* mirrored sources: one device for each disk */           \
+	X(replica2)                                                            \
+	X(replica3)                                                            \
+	X(replica4)                                                            \
+	X(dgram) /* datagrams one by one or by sendmmsg/recvmmsg */            \
+	X(gso)   /* datagrams by UDP_SEGMENT and UDP_GRO */                    \
+	X(afxdp) /* UDP datagrams past the kernel's stack: AF_XDP */           \
+	X(file)  /* whole small files in one step */                           \
+	X(sys)   /* control steps on files, inline */                          \
+	X(net)   /* control steps on addresses */
 
 #define TAIO_DRIVER_DECLARE(name) extern const struct taio_driver taio_driver_##name;
 TAIO_DRIVER_LIST(TAIO_DRIVER_DECLARE)

@@ -76,13 +76,14 @@ static int gso_fits(struct taio_device *dev, const struct taio_step *step)
 	return (step->from.flags & TAIO_END_OWNED) && step->len >= RECEIVE_MIN;
 }
 
-static bool gso_socket_is_udp(int fd)
+static bool gso_socket_is_udp(const struct taio_end *end)
 {
 	socklen_t len = sizeof(int);
 	int protocol = 0;
 
-	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
-	       protocol == IPPROTO_UDP;
+	return (end->flags & TAIO_END_UDP) ||
+	       (getsockopt(end->fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
+		protocol == IPPROTO_UDP);
 }
 
 /* One packet. Return: 0 or negative errno. */
@@ -144,7 +145,7 @@ static int64_t gso_run(struct taio_device *dev, struct taio_step *step)
 
 	assert(step->op == TAIO_OP_COPY);
 	assert(step->len > 0);
-	if (!gso_socket_is_udp(sends ? step->to.fd : step->from.fd))
+	if (!gso_socket_is_udp(sends ? &step->to : &step->from))
 		return -EOPNOTSUPP;
 	if (step->from.kind == TAIO_KIND_MESSAGES)
 		return gso_messages_send(step);

@@ -226,8 +226,10 @@ static int ring_make(struct taio_host *host, struct ring **ret_ring)
 	if (rc)
 		goto fail;
 	ring_learn_opcodes(ring);
-	/* Memory that cannot be registered is used as any other; the engine was told. */
+	/* Memory and files that cannot be registered are used as any other; the engine was told. */
+	ring_seats_forget(ring);
 	(void)ring_buffers_register(ring);
+	(void)ring_seats_register(ring);
 	*ret_ring = ring;
 	return 0;
 fail:
@@ -288,6 +290,8 @@ int ring_adopt(struct ring *ring)
 		return ring->broken;
 	ring_buffers_forget(ring);
 	(void)ring_buffers_register(ring);
+	ring_seats_forget(ring);
+	(void)ring_seats_register(ring);
 	return 0;
 }
 
@@ -352,4 +356,17 @@ int ring_register_buffers(struct taio_host *host)
 	ring = ring_find(host);
 	pthread_mutex_unlock(&rings_lock);
 	return ring ? ring_buffers_register(ring) : 0;
+}
+
+int ring_register_files(struct taio_host *host)
+{
+	struct ring *ring;
+
+	pthread_mutex_lock(&rings_lock);
+	ring = ring_find(host);
+	pthread_mutex_unlock(&rings_lock);
+	if (!ring)
+		return 0;
+	/* the ring of another thread is made anew before it is used, with the files of then */
+	return pthread_equal(ring->owner, pthread_self()) ? ring_seats_register(ring) : 0;
 }

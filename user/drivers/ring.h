@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
 /*
- * ring.h: the io_uring that the devices uring, direct and zc of one engine share, as those drivers
+ * ring.h: the io_uring that the devices uring, direct, zc and replicaN of one engine share, as those drivers
  * see it. The engine itself needs one thing of it, ring_register_buffers().
  *
  *   ring.c          permission, setting up, sharing, taking down
@@ -10,6 +10,7 @@
  *   ring_flow.c     steps that move bytes from descriptor to descriptor through bounce buffers,
  *   ring_chunk.c    piece by piece
  *   ring_buffer.c   registered memory and bounce buffers
+ *   ring_seat.c     registered files
  *   ring_file.c     O_DIRECT descriptors of files that others opened without
  *   ring_control.c  sync, close, connect, accept
  *   ring_open.c     openat and statx of both ends of a copy
@@ -48,10 +49,12 @@
 #define RING_FLOWS       128
 #define RING_CHUNKS      8 /* of a flow */
 #define RING_FILES       32
+#define RING_SEAT_FDS    1024 /* descriptors below may have a seat */
 #define RING_LOOKS       64   /* files that are being opened */
 #define RING_LOOK_PATH   512  /* longer paths are left to others */
 #define RING_FIXED_MAX   1024 /* registered buffers of the program */
 #define RING_SLABS       16   /* of RING_SLAB_BYTES: bounce buffers */
+#define RING_EXTRAS      16   /* memory of other devices: ring_buffer_add() */
 #define RING_SLAB_BYTES  (2UL << 20)
 #define RING_SMALL_BYTES 32768U
 #define RING_LARGE_BYTES 524288U
@@ -66,7 +69,8 @@ enum ring_device {
 	RING_DIRECT,
 	RING_ZC,
 	RING_XDP,
-	RING_DEVICES
+	RING_REPLICA,                               /* the first of TAIO_REPLICAS */
+	RING_DEVICES = RING_REPLICA + TAIO_REPLICAS /* has_done is a mask of them */
 };
 
 struct ring;
@@ -163,6 +167,10 @@ struct ring {
 	struct ring_slab slab[RING_SLABS];
 	struct iovec *fixed_copy;
 	uint8_t table; /* the table of registered buffers exists */
+
+	uint8_t has_seats;              /* the table of registered files exists */
+	uint8_t seat[RING_SEAT_FDS];    /* of a descriptor, plus 1; 0: it has none */
+	int16_t seated[TAIO_FILES_MAX]; /* the descriptor in a seat; -1: nobody */
 };
 
 /* ---- ring.c --------------------------------------------------------------------------------- */
@@ -184,6 +192,9 @@ int ring_adopt(struct ring *ring);
  * Return: 0; -ENOMEM: RLIMIT_MEMLOCK; -EOPNOTSUPP: this kernel cannot (before 5.19).
  */
 int ring_register_buffers(struct taio_host *host);
+
+/* The same for host->files. Return: 0; -EOPNOTSUPP: this kernel cannot (before 5.19); -ENOMEM. */
+int ring_register_files(struct taio_host *host);
 
 /* ---- ring_queue.c --------------------------------------------------------------------------- */
 
@@ -333,6 +344,11 @@ int ring_buffers_register(struct ring *ring);
 bool ring_buffer_get(struct ring *ring, uint32_t size, bool fixed, struct ring_buffer *ret_buffer);
 void ring_buffer_put(struct ring *ring, struct ring_buffer *buffer);
 
+/* Registers memory of a device, at place @extra. Return: its index for READ_FIXED; negative errno:
+ * it is used like any other memory. */
+int ring_buffer_add(struct ring *ring, uint32_t extra, const struct iovec *iov);
+void ring_buffer_drop(struct ring *ring, uint32_t extra);
+
 /* Is this memory within the buffer that the step names, as the kernel knows it? */
 static inline bool ring_is_fixed(const struct ring *ring, const struct taio_end *end, uint64_t len)
 {
@@ -343,6 +359,22 @@ static inline bool ring_is_fixed(const struct ring *ring, const struct taio_end 
 	have = &ring->fixed[end->fixed];
 	return (uint8_t *)end->ptr >= (uint8_t *)have->iov_base &&
 	       (uint64_t)((uint8_t *)end->ptr - (uint8_t *)have->iov_base) + len <= have->iov_len;
+}
+
+/* ---- ring_seat.c ---------------------------------------------------------------------------- */
+
+int ring_seats_register(struct ring *ring);
+void ring_seats_forget(struct ring *ring);
+
+/* If the descriptor of this entry has a seat, the kernel need not look it up. */
+static inline void ring_sqe_seat(const struct ring *ring, struct io_uring_sqe *sqe)
+{
+	const unsigned int fd = (unsigned int)sqe->fd;
+
+	if (fd < RING_SEAT_FDS && ring->seat[fd]) {
+		sqe->fd = ring->seat[fd] - 1;
+		sqe->flags |= IOSQE_FIXED_FILE;
+	}
 }
 
 /* ---- ring_flow.c ---------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
-#define TABLE_SIZE (RING_FIXED_MAX + RING_SLABS)
+#define TABLE_SIZE (RING_FIXED_MAX + RING_SLABS + RING_EXTRAS)
 
 _Static_assert(RING_SLAB_BYTES / RING_SMALL_BYTES <= 64, "a slab's free buffers are one mask");
 
@@ -119,6 +119,27 @@ int ring_buffers_register(struct ring *ring)
 	}
 	ring->fixed_count = count;
 	return 0;
+}
+
+/* ---- of other devices ------------------------------------------------------------------------ */
+
+int ring_buffer_add(struct ring *ring, uint32_t extra, const struct iovec *iov)
+{
+	const uint32_t at = RING_FIXED_MAX + RING_SLABS + extra;
+	int rc = buffers_table(ring);
+
+	assert(extra < RING_EXTRAS);
+	if (rc == 0)
+		rc = buffers_update(ring, at, iov, 1);
+	return rc ? rc : (int)at;
+}
+
+void ring_buffer_drop(struct ring *ring, uint32_t extra)
+{
+	const struct iovec none = { 0 };
+
+	if (ring->table)
+		(void)buffers_update(ring, RING_FIXED_MAX + RING_SLABS + extra, &none, 1);
 }
 
 /* ---- bounce buffers -------------------------------------------------------------------------- */

@@ -55,6 +55,7 @@ void ring_chunk_read(struct ring *ring, struct ring_flow *flow, struct flow_chun
 		sqe->opcode = IORING_OP_READ_FIXED;
 		sqe->buf_index = (uint16_t)chunk->buffer.fixed;
 	}
+	ring_sqe_seat(ring, sqe);
 	ring_sqe_done(ring, sqe, op);
 	chunk->state = CHUNK_READING;
 }
@@ -135,6 +136,7 @@ void ring_chunk_write(struct ring *ring, struct ring_flow *flow, struct flow_chu
 		sqe->opcode = IORING_OP_WRITE_FIXED;
 		sqe->buf_index = (uint16_t)chunk->buffer.fixed;
 	}
+	ring_sqe_seat(ring, sqe);
 	ring_sqe_done(ring, sqe, op);
 }
 

@@ -64,6 +64,7 @@ static inline void plain_start(struct ring *ring, const struct ring_op *op)
 		plain_prep_write(ring, sqe, step, fd, len);
 	else
 		plain_prep_read(ring, sqe, step, fd, len);
+	ring_sqe_seat(ring, sqe);
 	ring_sqe_done(ring, sqe, op);
 }
 

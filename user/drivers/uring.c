@@ -5,9 +5,8 @@
  *
  * There is no splice here: the ring hands every splice to a worker thread (IORING_OP_SPLICE never
  * runs inline), which costs several times what splice(2) or read and write through the ring cost;
- * the device "splice" does it. Descriptors are not registered either: it would save a few per cent
- * of a cached 4 KiB read, and a registered descriptor keeps its file open after the program has
- * closed it.
+ * the device "splice" does it. Only descriptors that the engine keeps are registered: others could be
+ * closed and their numbers used again, and to register one for a single step costs more than it saves.
  */
 #include "drivers/ring.h"
 

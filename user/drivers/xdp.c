@@ -7,6 +7,7 @@
  * cgroups do not see these datagrams. Interfaces that shape their traffic are left to the kernel.
  */
 #include "drivers/xdp.h"
+#include "drivers/xdp_recv.h"
 
 #include <errno.h>
 #include <linux/capability.h>
@@ -67,6 +68,12 @@ static int xdp_open(struct taio_device *dev)
 	rc = xdp_peers_open(xdp);
 	if (rc) {
 		snprintf(dev->reason, sizeof(dev->reason), "rtnetlink: %s", strerror(-rc));
+	} else {
+		rc = xdp_recv_open(dev, &xdp->recv);
+		if (rc)
+			xdp_peers_close(xdp);
+	}
+	if (rc) {
 		ring_close(dev, RING_XDP);
 		free(xdp);
 		return rc;
@@ -80,22 +87,31 @@ static void xdp_close(struct taio_device *dev)
 	struct xdp *xdp = dev->priv;
 	struct taio_step *done[16];
 
+	xdp_recv_close(xdp->recv);
 	xdp_send_end(xdp);
-	/* the timer is over soon; a ring of another thread ends it when that is closed */
-	for (int i = 0; i < 100 && xdp->polls; i++) {
-		(void)ring_wait(xdp->ring, 1000 * 1000);
+	xdp_file_end(xdp);
+	/* the timer and reads are over soon; the ring of a thread that is gone ends them by itself */
+	for (int i = 0; i < 500 && xdp->ops; i++) {
+		(void)ring_wait(xdp->ring, 10 * 1000 * 1000);
 		while (ring_reap(xdp->ring, RING_XDP, done, 16) > 0)
 			;
 	}
 	dev->priv = xdp->ring;
-	ring_close(dev, RING_XDP);
+	if (xdp->ops)
+		return; /* they name this memory, and the ring may yet hear of them */
 	xdp_peers_close(xdp);
+	ring_close(dev, RING_XDP);
+	free(xdp->file);
 	free(xdp);
 }
 
 static int xdp_fits(struct taio_device *dev, const struct taio_step *step)
 {
+	if (step->from.kind == TAIO_KIND_DGRAM)
+		return xdp_recv_fits(dev, step);
 	if (step->to.flags & TAIO_END_LOCAL)
+		return 0;
+	if (step->from.kind == TAIO_KIND_FILE && !xdp_file_fits(step))
 		return 0;
 	return xdp_peer_may(dev->priv, step, dev->host->now_ns());
 }
@@ -104,7 +120,17 @@ static enum taio_submit xdp_submit(struct taio_device *dev, struct taio_step *st
 {
 	assert(step->op == TAIO_OP_COPY);
 	assert(step->len > 0);
-	return xdp_send(dev->priv, step);
+	if (step->from.kind == TAIO_KIND_FILE)
+		return xdp_file_submit(dev->priv, step);
+	if (step->from.kind != TAIO_KIND_DGRAM)
+		return xdp_send(dev->priv, step);
+	step->result = xdp_recv_run(((struct xdp *)dev->priv)->recv, step);
+	return TAIO_DONE;
+}
+
+static void xdp_release(struct taio_device *dev, const struct taio_end *from, enum taio_release how)
+{
+	xdp_recv_release(((struct xdp *)dev->priv)->recv, from, how);
 }
 
 static int xdp_reap(struct taio_device *dev, struct taio_step **done, int max)
@@ -114,7 +140,8 @@ static int xdp_reap(struct taio_device *dev, struct taio_step **done, int max)
 
 static void xdp_cancel(struct taio_device *dev, struct taio_step *step)
 {
-	xdp_send_cancel(dev->priv, step);
+	if (!xdp_file_cancel(dev->priv, step))
+		xdp_send_cancel(dev->priv, step);
 }
 
 static int xdp_fd(struct taio_device *dev)
@@ -141,6 +168,22 @@ static const struct taio_capability xdp_caps[] = {
 	  .parallel = 4,
 	  .base_ns = 1500,
 	  .ps_per_byte = 480 },
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(DGRAM),
+	  .to = TAIO_K(MEM) | TAIO_K(NULL),
+	  .base_ns = 400,
+	  .ps_per_byte = 120 },
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(DGRAM),
+	  .to = TAIO_K(FILE) | TAIO_K(STREAM) | TAIO_K(PIPE),
+	  .base_ns = 1000,
+	  .ps_per_byte = 300 },
+	{ .op = TAIO_OP_COPY,
+	  .from = TAIO_K(FILE),
+	  .to = TAIO_K(DGRAM),
+	  .parallel = 4,
+	  .base_ns = 4000,
+	  .ps_per_byte = 600 },
 	{ .op = TAIO_OP_NONE },
 };
 
@@ -158,4 +201,5 @@ const struct taio_driver taio_driver_afxdp = {
 	.cancel = xdp_cancel,
 	.fd = xdp_fd,
 	.wait = xdp_wait,
+	.release = xdp_release,
 };

@@ -62,15 +62,6 @@ int xdp_peers_open(struct xdp *xdp)
 	return 0;
 }
 
-void xdp_peers_close(struct xdp *xdp)
-{
-	for (unsigned int i = 0; i < XDP_PORTS; i++)
-		if (xdp->place[i].open)
-			xdp_port_close(&xdp->place[i].port);
-	netroute_close(xdp->route);
-	free(xdp->peer);
-}
-
 /* ---- refusing -------------------------------------------------------------------------------- */
 
 static void xdp_say(struct xdp *xdp, int family, const struct frame_address *to, const char *reason)
@@ -79,14 +70,20 @@ static void xdp_say(struct xdp *xdp, int family, const struct frame_address *to,
 
 	snprintf(xdp->last_reason, sizeof(xdp->last_reason), "%s", reason);
 	if (!to) {
-		snprintf(line, sizeof(line), "afxdp: %s; the socket sends", reason);
+		snprintf(line, sizeof(line), "afxdp: %s; left to the socket", reason);
 	} else {
 		inet_ntop(family, to->ip, address, sizeof(address));
-		snprintf(line, sizeof(line), "afxdp: %s port %u: %s; the socket sends", address,
+		snprintf(line, sizeof(line), "afxdp: %s port %u: %s; left to the socket", address,
 			 ntohs(to->port), reason);
 	}
 	if (xdp->dev->host->log)
 		xdp->dev->host->log(xdp->dev->host, line);
+}
+
+void xdp_refuse(struct xdp *xdp, const struct xdp_peer *peer, const char *reason)
+{
+	if (strcmp(xdp->last_reason, reason) != 0)
+		xdp_say(xdp, peer->family, &peer->to, reason);
 }
 
 /* ---- sockets --------------------------------------------------------------------------------- */
@@ -246,15 +243,19 @@ void xdp_place_lost(struct xdp *xdp, struct xdp_place *place, int error)
 
 	snprintf(place->reason, sizeof(place->reason), "%s: %s", place->port.link.name,
 		 strerror(-error));
-	snprintf(line, sizeof(line), "afxdp: %s; the sockets send", place->reason);
+	snprintf(line, sizeof(line), "afxdp: %s; left to the sockets", place->reason);
 	if (xdp->dev->host->log)
 		xdp->dev->host->log(xdp->dev->host, line);
 	place->until_ns = xdp->dev->host->now_ns() + REFUSED_NS;
 	xdp->lost++; /* all peers are looked at again */
 }
 
-static void place_close(struct xdp_place *place)
+static void place_close(struct xdp *xdp, struct xdp_place *place)
 {
+	assert(!place->users);
+	assert(!place->kicking);
+	if (place->open && place->fixed >= 0)
+		ring_buffer_drop(xdp->ring, (uint32_t)(place - xdp->place));
 	if (place->open)
 		xdp_port_close(&place->port);
 	place->open = false;
@@ -263,15 +264,28 @@ static void place_close(struct xdp_place *place)
 
 static struct xdp_place *place_find(struct xdp *xdp, uint32_t ifindex)
 {
-	struct xdp_place *unused = NULL;
+	struct xdp_place *unused = NULL, *idle = NULL;
 
 	for (unsigned int i = 0; i < XDP_PORTS; i++) {
-		if (xdp->place[i].ifindex == ifindex)
-			return &xdp->place[i];
-		if (!xdp->place[i].ifindex || !xdp->place[i].users)
-			unused = &xdp->place[i];
+		struct xdp_place *place = &xdp->place[i];
+
+		if (place->ifindex == ifindex)
+			return place;
+		if (!place->ifindex)
+			unused = unused ? unused : place;
+		else if (!place->users && !place->kicking)
+			idle = place;
 	}
-	return unused;
+	return unused ? unused : idle;
+}
+
+/* Files are read into its chunks; memory that may not be registered does as well. */
+static void place_register(struct xdp *xdp, struct xdp_place *place)
+{
+	const struct iovec iov = { place->port.xsk.umem, place->port.xsk.umem_bytes };
+
+	place->xdp = xdp;
+	place->fixed = ring_buffer_add(xdp->ring, (uint32_t)(place - xdp->place), &iov);
 }
 
 /* The open place of an interface. Return: NULL: see @reason. */
@@ -286,8 +300,9 @@ static struct xdp_place *place_get(struct xdp *xdp, const struct netroute_link *
 		snprintf(reason, size, "all %d interfaces are in use", XDP_PORTS);
 		return NULL;
 	}
-	if (place->ifindex != link->ifindex || (place->open && place->port.error && !place->users))
-		place_close(place);
+	if (place->ifindex != link->ifindex ||
+	    (place->open && place->port.error && !place->users && !place->kicking))
+		place_close(xdp, place);
 	if (place->open && !place->port.error && place->until_ns <= now_ns)
 		return place;
 	if (!place->open && place->until_ns <= now_ns) {
@@ -295,6 +310,7 @@ static struct xdp_place *place_get(struct xdp *xdp, const struct netroute_link *
 		place->open = xdp_port_open(&place->port, link, place->reason,
 					    sizeof(place->reason)) == 0;
 		if (place->open) {
+			place_register(xdp, place);
 			snprintf(line, sizeof(line), "afxdp: %s queue %u: %s", link->name,
 				 place->port.xsk.queue, xdp_port_mode(&place->port));
 			if (xdp->dev->host->log)
@@ -305,6 +321,14 @@ static struct xdp_place *place_get(struct xdp *xdp, const struct netroute_link *
 	}
 	snprintf(reason, size, "%s", place->reason);
 	return NULL;
+}
+
+void xdp_peers_close(struct xdp *xdp)
+{
+	for (unsigned int i = 0; i < XDP_PORTS; i++)
+		place_close(xdp, &xdp->place[i]);
+	netroute_close(xdp->route);
+	free(xdp->peer);
 }
 
 /* ---- destinations ---------------------------------------------------------------------------- */
@@ -410,7 +434,7 @@ static void peer_look(struct xdp *xdp, const struct xdp_socket *socket, struct x
 		peer_refuse(xdp, peer, NETROUTE_ERROR, reason);
 }
 
-static void xdp_news(struct xdp *xdp, uint64_t now_ns)
+void xdp_news(struct xdp *xdp, uint64_t now_ns)
 {
 	if (now_ns - xdp->told_ns >= NEWS_NS) {
 		xdp->told_ns = now_ns;

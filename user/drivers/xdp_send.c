@@ -48,18 +48,19 @@ static const void *job_payload(const struct xdp_job *job, uint64_t i, size_t *re
 	return from->kind == TAIO_KIND_MEM ? (const uint8_t *)from->ptr + at : zeros;
 }
 
-/* Where a message goes. NULL: not through us; the step ends before it. */
-static struct xdp_peer *job_peer(struct xdp *xdp, struct xdp_job *job, struct xdp_socket *socket,
-				 uint64_t i, size_t bytes)
+/* What the headers of datagram @i are. NULL: not through us, or not any more; the step ends before it. */
+static struct frame_flow *job_flow(struct xdp *xdp, struct xdp_job *job, struct xdp_socket *socket,
+				   uint64_t i, size_t bytes)
 {
 	const struct taio_message *m = (const struct taio_message *)job->step->from.ptr + i;
-	struct xdp_peer *peer = job->peer;
+	struct xdp_peer *peer;
 
-	if (job_is_messages(job))
-		peer = xdp_peer_get(xdp, socket, m->address, m->address ? m->address_length : 0);
+	if (!job_is_messages(job))
+		return job->generation == xdp->generation ? &job->flow : NULL;
+	peer = xdp_peer_get(xdp, socket, m->address, m->address ? m->address_length : 0);
 	if (!peer || bytes > peer->payload_max || peer->place != job->place)
 		return NULL;
-	return peer;
+	return &peer->flow;
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -74,14 +75,14 @@ static uint32_t job_put(struct xdp *xdp, struct xdp_job *job, uint64_t until)
 	while (job->put < until && n < XDP_PORT_BUDGET) {
 		size_t bytes;
 		const void *payload = job_payload(job, job->put, &bytes);
-		struct xdp_peer *peer = job_peer(xdp, job, socket, job->put, bytes);
+		struct frame_flow *flow = job_flow(xdp, job, socket, job->put, bytes);
 		uint32_t used;
 
-		if (!peer) {
+		if (!flow) {
 			job->count = job->put;
 			break;
 		}
-		used = xdp_port_put(port, &peer->flow, descs, payload, bytes);
+		used = xdp_port_put(port, flow, descs, payload, bytes);
 		if (used == 0)
 			break;
 		descs += used;
@@ -102,6 +103,7 @@ static int job_advance(struct xdp *xdp, struct xdp_job *job, uint64_t until)
 	if (port->error)
 		return port->error;
 	while (job->put < until && job->put < job->count) {
+		xdp_news(xdp, xdp->dev->host->now_ns());
 		xdp_port_collect(port);
 		if (job_put(xdp, job, until) == 0 && job->put < job->count)
 			return xsk_tx_pending(&port->xsk) ? xdp_port_push(port) ? -EAGAIN : 0
@@ -132,7 +134,7 @@ static uint64_t job_taken(const struct xdp_job *job)
 		size_t bytes;
 
 		(void)job_payload(job, i, &bytes);
-		descs += xdp_port_chunks(port, head + bytes);
+		descs += (int32_t)xdp_port_chunks(port, head + bytes);
 		if (descs > taken)
 			break;
 	}
@@ -222,8 +224,6 @@ static bool job_run(struct xdp *xdp, struct xdp_job *job)
 
 /* ---- steps that wait ------------------------------------------------------------------------- */
 
-static void send_watch(struct xdp *xdp);
-
 static void send_timer(struct ring *ring, struct ring_op *op, int32_t res, uint32_t flags)
 {
 	struct xdp *xdp = op->owner;
@@ -232,19 +232,20 @@ static void send_timer(struct ring *ring, struct ring_op *op, int32_t res, uint3
 	(void)flags;
 	ring_op_put(ring, op);
 	ring->room++;
-	xdp->polls--;
+	xdp->ops--;
+	xdp->timer = false;
 	xdp_send_more(xdp);
-	send_watch(xdp);
+	xdp_send_watch(xdp);
 }
 
 static bool place_is_waiting(struct xdp_place *place)
 {
-	return place->open && !place->port.error &&
+	return place->open && !place->port.error && !place->kicking &&
 	       (place->first || xsk_tx_pending(&place->port.xsk));
 }
 
 /* One timer looks after all of them. Its room in the ring was promised when the device opened. */
-static void send_watch(struct xdp *xdp)
+void xdp_send_watch(struct xdp *xdp)
 {
 	static struct __kernel_timespec after = { .tv_nsec = RETRY_NS };
 	struct io_uring_sqe *sqe;
@@ -253,7 +254,8 @@ static void send_watch(struct xdp *xdp)
 
 	for (unsigned int i = 0; i < XDP_PORTS; i++)
 		any |= place_is_waiting(&xdp->place[i]);
-	if (!any || xdp->polls || !ring_has_room(xdp->ring, 1))
+	any |= xdp_file_waits(xdp);
+	if (!any || xdp->timer || !ring_has_room(xdp->ring, 1))
 		return;
 	xdp->ring->room--;
 	op = ring_op_get(xdp->ring, RING_XDP, NULL, send_timer);
@@ -262,7 +264,8 @@ static void send_watch(struct xdp *xdp)
 	io_uring_prep_timeout(sqe, &after, 0, 0);
 	ring_sqe_done(xdp->ring, sqe, op);
 	xdp->ring->continued = 1;
-	xdp->polls++;
+	xdp->ops++;
+	xdp->timer = true;
 }
 
 static void job_free(struct xdp *xdp, struct xdp_job *job)
@@ -278,7 +281,7 @@ void xdp_send_more(struct xdp *xdp)
 	for (unsigned int i = 0; i < XDP_PORTS; i++) {
 		struct xdp_place *place = &xdp->place[i];
 
-		if (!place->open)
+		if (!place->open || place->kicking)
 			continue;
 		if (!place->first && !place->port.error)
 			(void)xdp_port_push(&place->port);
@@ -292,6 +295,7 @@ void xdp_send_more(struct xdp *xdp)
 				place->first->first = place->port.xsk.tx.own;
 		}
 	}
+	xdp_file_more(xdp);
 }
 
 void xdp_send_cancel(struct xdp *xdp, struct taio_step *step)
@@ -342,28 +346,35 @@ static bool job_fill(struct xdp *xdp, struct xdp_job *job, struct taio_step *ste
 	const struct taio_message *m = step->from.ptr;
 	const bool messages = step->from.kind == TAIO_KIND_MESSAGES;
 	struct xdp_socket *socket = xdp_socket_get(xdp, step->to.fd, step->position == 0);
+	struct xdp_peer *peer;
 
 	memset(job, 0, sizeof(*job));
 	if (!socket)
 		return false;
 	job->step = step;
-	job->peer = xdp_peer_get(xdp, socket, messages ? m->address : NULL,
-				 messages && m->address ? m->address_length : 0);
-	if (!job->peer)
+	peer = xdp_peer_get(xdp, socket, messages ? m->address : NULL,
+			    messages && m->address ? m->address_length : 0);
+	if (!peer)
 		return false;
-	job->place = job->peer->place;
+	job->place = peer->place;
+	job->flow = peer->flow;
+	job->generation = peer->generation;
 	job->unit = netops_unit(&step->to);
+	if ((messages ? m->length : job->unit) > peer->payload_max) {
+		xdp_refuse(xdp, peer, "the datagrams are larger than the MTU allows");
+		return false;
+	}
 	if (messages) {
 		job->count = step->len;
-		return m->length <= job->peer->payload_max;
+		return true;
 	}
 	job->bytes = send_length(step, job->unit);
 	job->end_mark = (step->flags & TAIO_SF_LAST) != 0;
 	job->count = (job->bytes + job->unit - 1) / job->unit + job->end_mark;
-	return job->unit <= job->peer->payload_max;
+	return true;
 }
 
-enum taio_submit xdp_send(struct xdp *xdp, struct taio_step *step)
+static enum taio_submit xdp_send_once(struct xdp *xdp, struct taio_step *step, bool again)
 {
 	struct xdp_job now, *job;
 	struct xdp_place *place;
@@ -377,8 +388,12 @@ enum taio_submit xdp_send(struct xdp *xdp, struct taio_step *step)
 	}
 	place = now.place;
 	now.first = place->port.xsk.tx.own;
-	if (!place->first && job_run(xdp, &now))
+	if (!place->first && job_run(xdp, &now)) {
+		/* something about the way changed before a byte was sent */
+		if (step->result == -EXDEV && now.generation != xdp->generation && !again)
+			return xdp_send_once(xdp, step, true);
 		return TAIO_DONE;
+	}
 	job = xdp->free_job;
 	if (job)
 		xdp->free_job = job->next;
@@ -392,6 +407,11 @@ enum taio_submit xdp_send(struct xdp *xdp, struct taio_step *step)
 		place->first = job;
 	place->last = job;
 	place->users++;
-	send_watch(xdp);
+	xdp_send_watch(xdp);
 	return TAIO_QUEUED;
+}
+
+enum taio_submit xdp_send(struct xdp *xdp, struct taio_step *step)
+{
+	return xdp_send_once(xdp, step, false);
 }

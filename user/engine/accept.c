@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -64,6 +65,7 @@ static void accept_release_address(struct taio *e, struct taio_addr *addr)
 void accept_release(struct taio *e, struct request *r)
 {
 	if (r->file) {
+		mirror_release(e, r);
 		accept_string_put(e, r->file->from_path);
 		accept_string_put(e, r->file->to_path);
 		slab_put(&e->slab, r->file, sizeof(*r->file));
@@ -119,6 +121,18 @@ static int accept_path(struct taio *e, struct request *r, const struct taio_endp
 	return 0;
 }
 
+static int accept_mirror(struct taio *e, struct request *r, const struct taio_endpoint *ep)
+{
+	int rc = accept_path(e, r, ep, 0);
+
+	if (rc)
+		return rc;
+	rc = mirror_make(e, r);
+	if (rc == -EINVAL)
+		return accept_refuse(e, rc, "a mirror has 2 to 4 names, with commas between");
+	return rc;
+}
+
 static int accept_address(struct taio *e, struct request *r, const struct taio_endpoint *ep,
 			  unsigned int side)
 {
@@ -150,13 +164,21 @@ static int accept_address(struct taio *e, struct request *r, const struct taio_e
 	return 0;
 }
 
+/* Which kind of socket, if it is one: for TCP and UDP the protocol says it all. */
 static bool accept_is_socket(struct taio *e, struct taio_end *end)
 {
 	socklen_t length = sizeof(int);
-	int type;
+	int protocol, type = SOCK_STREAM;
 
-	if (getsockopt(end->fd, SOL_SOCKET, SO_TYPE, &type, &length))
+	if (getsockopt(end->fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length))
 		return false;
+	if (protocol == IPPROTO_UDP) {
+		end->flags |= TAIO_END_UDP;
+		type = SOCK_DGRAM;
+	} else if (protocol != IPPROTO_TCP &&
+		   getsockopt(end->fd, SOL_SOCKET, SO_TYPE, &type, &length)) {
+		return false;
+	}
 	end->kind = type == SOCK_DGRAM ? TAIO_KIND_DGRAM : TAIO_KIND_STREAM;
 	e->fd_socket |= 1ULL << (end->fd & 63);
 	return true;
@@ -215,6 +237,8 @@ static int accept_fd(struct taio *e, struct request *r, const struct taio_endpoi
 		return accept_refuse(e, -EINVAL, "a negative descriptor");
 	end->fd = ep->fd;
 	end->offset = ep->offset == TAIO_CURRENT ? 0 : ep->offset;
+	if (request_is_messages(r) && messages_is_udp(end))
+		return 0;
 	/* A part of a file by position: taken at its word, so that it costs no system call. Only
 	 * files have positions, but 0 is also said of sockets and pipes. */
 	if (ep->offset != TAIO_CURRENT && ep->offset != 0 && (side || ep->length != TAIO_TO_END) &&
@@ -324,6 +348,11 @@ static int accept_end(struct taio *e, struct request *r, const struct taio_endpo
 		if (ep->length < r->length)
 			r->length = ep->length;
 		return 0;
+	case TAIO_EP_MIRROR:
+		*ret_plan = PLAN_MIRROR;
+		if (ep->length < r->length)
+			r->length = ep->length;
+		return accept_mirror(e, r, ep);
 	case TAIO_EP_MESSAGES: {
 		int rc = accept_dgram_record(e, r);
 		const char *why;
@@ -452,6 +481,8 @@ static int accept_fill(struct taio *e, struct request *r, const struct taio_endp
 	bool whole;
 	int rc = accept_options(e, r, options);
 
+	if (to->type == TAIO_EP_MESSAGES)
+		r->to.kind = TAIO_KIND_MESSAGES; /* what a descriptor is asked depends on it */
 	if (rc == 0)
 		rc = accept_dgram_options(e, r, options);
 	if (rc == 0)
@@ -515,7 +546,10 @@ static void accept_end_of(struct taio *e, struct request *r, uint64_t cookie, bo
 		r->traits |= REQUEST_CANARY;
 	if (r->expires_ns)
 		timer_set(e, r, UINT64_MAX);
-	engine_make_ready(e, r);
+	if (messages_may_start(e, r))
+		engine_start(e, r);
+	else
+		engine_make_ready(e, r);
 }
 
 int accept_whole(struct taio *e, struct request *r, const struct taio_endpoint *from,

@@ -17,15 +17,17 @@
 #define CLAIM_COST_NS (5ULL * 1000 * 1000)  /* a program loaded and attached, sockets opened, ... */
 #define CLAIM_LOOK_NS (20ULL * 1000 * 1000) /* between two comparisons */
 #define CLAIM_LOSSES  5                     /* in a row: then it has to go */
+#define CLAIM_DOUBT   4
 #define CLAIM_LEAVING 255
 
 struct claim_costs {
 	uint64_t own, best; /* UINT64_MAX: nobody can */
 };
 
-/* What the step costs on the devices of @own, and on the cheapest of the others. */
+/* What the step costs on the devices of @own, and on the cheapest of the others; @measured: as far as
+ * that was measured, not only published. */
 static struct claim_costs claim_compare(const struct taio *e, const struct pick_query *query,
-					uint64_t own)
+					uint64_t own, bool measured)
 {
 	struct claim_costs costs = { UINT64_MAX, UINT64_MAX };
 	struct pick_reason reasons[TAIO_SLOTS];
@@ -35,7 +37,8 @@ static struct claim_costs claim_compare(const struct taio *e, const struct pick_
 		const uint64_t bit = 1ULL << reasons[i].device;
 		uint64_t *cost = own & bit ? &costs.own : &costs.best;
 
-		if (reasons[i].why_not == TAIO_WHY_PRICE && reasons[i].cost_ns < *cost)
+		if (reasons[i].why_not == TAIO_WHY_PRICE && reasons[i].cost_ns < *cost &&
+		    (reasons[i].measured || !measured))
 			*cost = reasons[i].cost_ns;
 	}
 	return costs;
@@ -47,10 +50,10 @@ static uint64_t claim_gate(const struct taio *e, struct request *r, const struct
 	const uint64_t claimers = e->claimers & ~query->skip;
 	struct claim_costs costs;
 
-	/* Who pins nothing else wants it at once. */
-	if (!claimers || (r->allowed & ~e->claimers) == 0)
+	/* Who names it wants it at once, if its price is the lowest. */
+	if (!claimers || r->allowed != UINT64_MAX)
 		return 0;
-	costs = claim_compare(e, query, claimers);
+	costs = claim_compare(e, query, claimers, false);
 	if (costs.best == UINT64_MAX)
 		return 0;
 	if (costs.own < costs.best)
@@ -58,18 +61,30 @@ static uint64_t claim_gate(const struct taio *e, struct request *r, const struct
 	return r->claim_gain_ns < CLAIM_COST_NS ? claimers : 0;
 }
 
+/* Do the others do it clearly better? Published figures are not exact: they count if they are far
+ * better than what was measured. */
+static bool claim_loses(const struct taio *e, const struct pick_query *query, uint64_t own)
+{
+	struct claim_costs costs = claim_compare(e, query, own, true);
+
+	if (costs.own == UINT64_MAX)
+		return false;
+	if (costs.best != UINT64_MAX)
+		return costs.own > costs.best + costs.best / 4;
+	costs.best = claim_compare(e, query, own, false).best;
+	return costs.own / CLAIM_DOUBT > costs.best;
+}
+
 /* Is it still worth it? */
 static void claim_reconsider(struct taio *e, struct request *r, const struct pick_query *query)
 {
 	struct taio_device *device = &e->device[r->claim - 1];
-	struct claim_costs costs;
 
 	if (r->claim_state != TAIO_CLAIM_HELD || r->claim_lost == CLAIM_LEAVING ||
 	    e->now_ns - r->claim_look_ns < CLAIM_LOOK_NS)
 		return;
 	r->claim_look_ns = e->now_ns;
-	costs = claim_compare(e, query, 1ULL << device->number);
-	if (costs.best == UINT64_MAX || costs.own <= costs.best + costs.best / 4) {
+	if (!claim_loses(e, query, 1ULL << device->number)) {
 		r->claim_lost = 0;
 		return;
 	}
@@ -85,8 +100,10 @@ uint64_t claim_skip(struct taio *e, struct request *r, const struct taio_step *s
 {
 	if (step->op != TAIO_OP_COPY || step->from.kind != TAIO_KIND_DGRAM)
 		return query->skip;
-	if (!r->claim)
-		return query->skip | claim_gate(e, r, query);
+	if (!r->claim) {
+		e->route_unpaid = claim_gate(e, r, query);
+		return query->skip | e->route_unpaid;
+	}
 	claim_reconsider(e, r, query);
 	return ~(1ULL << (r->claim - 1));
 }

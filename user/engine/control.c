@@ -112,6 +112,8 @@ static enum engine_next control_take_peer(struct taio *e, struct request *r, uns
 	end->fd = addr->fd;
 	end->kind = addr->type == SOCK_DGRAM ? TAIO_KIND_DGRAM : TAIO_KIND_STREAM;
 	end->flags |= TAIO_END_OWNED;
+	if (addr->type == SOCK_DGRAM && addr->family != AF_UNIX)
+		end->flags |= TAIO_END_UDP;
 	if (netops_is_local(addr->fd))
 		end->flags |= TAIO_END_LOCAL;
 	return control_lane(e, r, side);
@@ -162,6 +164,16 @@ static void control_forget(struct request *r, unsigned int side)
 		control_addr(r, side)->fd = -1;
 }
 
+static enum engine_next control_took_replica(struct taio *e, struct request *r, int error)
+{
+	int rc = mirror_opened(e, r, error);
+
+	if (rc == 0)
+		return ENGINE_NEXT;
+	engine_fail(e, r, rc, TAIO_STEP_OPEN_FROM, PICK_NONE);
+	return ENGINE_FAILED;
+}
+
 static enum engine_next control_success(struct taio *e, struct request *r,
 					const struct taio_step *step, enum taio_step_type type)
 {
@@ -172,6 +184,8 @@ static enum engine_next control_success(struct taio *e, struct request *r,
 	case TAIO_STEP_ACCEPT:
 		return control_take_peer(e, r, side);
 	case TAIO_STEP_OPEN_FROM:
+		if (mirror_is(&r->from))
+			return control_took_replica(e, r, 0);
 		control_take_source(r);
 		return control_lane(e, r, 0);
 	case TAIO_STEP_OPEN_TO:
@@ -266,6 +280,8 @@ static enum engine_next control_result(struct taio *e, struct request *r, struct
 		r->retries++;
 		return ENGINE_AGAIN;
 	}
+	if (type == TAIO_STEP_OPEN_FROM && mirror_is(&r->from))
+		return control_took_replica(e, r, (int)step->result);
 	if (type == TAIO_STEP_FILE && r->file->failed_step)
 		failed = (enum taio_step_type)r->file->failed_step;
 	engine_fail(e, r, (int)step->result, failed, step->device);
@@ -304,6 +320,8 @@ static void control_fill(struct taio *e, struct request *r, enum taio_step_type 
 		step->to.kind = TAIO_KIND_FILE; /* priced apart from the opening of a source */
 	} else if (type == TAIO_STEP_OPEN_FROM) {
 		r->file->side = 0;
+		if (mirror_is(&r->from))
+			mirror_next(r);
 	} else if (type == TAIO_STEP_CLOSE) {
 		step->from.fd = control_end(r, side)->fd;
 		step->to.kind = control_end(r, side)->kind;
@@ -417,6 +435,11 @@ enum engine_next control_start(struct taio *e, struct request *r, enum taio_step
 		request_set_state(r, REQUEST_WAIT_ROOM);
 		request_queue_push(&e->room, &e->pool, r);
 		return ENGINE_PARKED;
+	}
+	if (type == TAIO_STEP_OPEN_TO && mirror_has(r, r->file->to_path)) {
+		route_step_put(e, step);
+		engine_fail(e, r, -EINVAL, type, PICK_NONE);
+		return ENGINE_FAILED;
 	}
 	control_detach(e, r, type);
 	if (type == TAIO_STEP_CLOSE)

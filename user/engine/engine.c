@@ -17,7 +17,9 @@
 #define ENGINE_BATCH     256              /* requests run between two looks at completions */
 #define ENGINE_TICK_NS   (1000ULL * 1000) /* how often prices are made */
 #define ENGINE_URGENT_NS (100ULL * 1000)  /* ... at most, when something surprises */
-#define ENGINE_LOOK_NS   (200ULL * 1000)  /* how often a busy engine looks at its streams */
+#define ENGINE_UNSEEN_NS \
+	(20ULL * 1000) /* then completions are looked for before anything is picked */
+#define ENGINE_LOOK_NS (200ULL * 1000) /* how often a busy engine looks at its streams */
 
 void engine_log(struct taio *e, const char *format, ...)
 {
@@ -252,6 +254,13 @@ static void engine_advance(struct taio *e, struct request *r, enum engine_next n
 	}
 }
 
+void engine_start(struct taio *e, struct request *r)
+{
+	e->turn_ns = e->now_ns;
+	engine_advance(e, r, ENGINE_AGAIN);
+	engine_tick(e);
+}
+
 void engine_wake_room(struct taio *e)
 {
 	struct request *r = request_queue_pop(&e->room, &e->pool);
@@ -270,7 +279,7 @@ void engine_step_done(struct taio *e, struct taio_step *step)
 	e->steps_done++;
 	e->in_flight--;
 	r->outstanding--;
-	route_finish(e, r, step);
+	route_finish(e, r, step, route_done_ns(e, step));
 	if (step->hedge) {
 		step = hedge_done(e, r, step);
 		if (!step)
@@ -304,20 +313,32 @@ void engine_step_picked(struct taio *e, struct taio_step *step)
 static void engine_reap(struct taio *e)
 {
 	struct taio_step *done[64], *step;
+	uint64_t begin_ns;
 
-	for (uint64_t left = e->in_flight ? e->open_async : 0; left; left &= left - 1) {
+	/* Also without a step in flight: a descriptor that nobody reads would end each sleep at once. */
+	if (!e->in_flight && !e->told)
+		return;
+	begin_ns = clock_ns();
+	e->late_ns = e->held_ns;
+	e->held_ns = 0;
+	for (uint64_t left = e->open_async; left; left &= left - 1) {
 		struct taio_device *device = &e->device[__builtin_ctzll(left)];
 		int n;
 
 		do {
 			n = device->driver->reap(device, done, 64);
+			if (n)
+				e->taken_ns = clock_ns();
 			for (int i = 0; i < n; i++) {
 				engine_step_done(e, done[i]);
 				gather_make_room(e);
 			}
 		} while (n == 64);
 	}
+	e->told = false;
 	step = workers_reap(&e->workers);
+	if (step)
+		e->taken_ns = clock_ns();
 	while (step) {
 		struct taio_step *next = step->next;
 
@@ -325,6 +346,7 @@ static void engine_reap(struct taio *e)
 		gather_make_room(e);
 		step = next;
 	}
+	e->reaped_ns = begin_ns;
 }
 
 /* From the next decision on the new prices count. */
@@ -332,6 +354,7 @@ void engine_policy_changed(struct taio *e)
 {
 	pick_rebind(e->picker);
 	memset(e->pointer_left, 0, sizeof(e->pointer_left));
+	memset(e->messages_again, 0, sizeof(e->messages_again));
 	memset(e->whole_left, 0, sizeof(e->whole_left));
 }
 
@@ -356,6 +379,9 @@ void engine_turn(struct taio *e)
 	e->now_ns = e->turn_ns = clock_ns();
 	if (e->lane_waits && e->now_ns - e->looked_ns > ENGINE_LOOK_NS)
 		wait_poll(e);
+	/* Whether a device is silent must be known before the next one is picked. */
+	if (e->in_flight && e->now_ns - e->reaped_ns > ENGINE_UNSEEN_NS)
+		engine_reap(e);
 	timer_run(e);
 	while (budget-- && !engine_turn_is_long(e) && (r = engine_pop_ready(e)) != NULL) {
 		uint32_t waiting = e->room.count;

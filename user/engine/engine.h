@@ -5,6 +5,7 @@
  *   engine.c    turns: runs ready requests, collects completions; the one switch of steps
  *   plan        (user/plan) what steps a request consists of
  *   control.c   control steps: open, connect, sync, publish, ...
+ *   mirror.c    sources with several equal copies
  *   whole.c     small files that are copied within the call
  *   transfer.c  segments of the transfer step
  *   messages.c  batches of datagrams: what the transfer does not know about them
@@ -32,6 +33,7 @@
 #include "taio_driver.h"
 #include "engine/hedge.h"
 #include "engine/lane_rate.h"
+#include "engine/mirror.h"
 #include "engine/workers.h"
 #include "pick/pick.h"
 #include "pick/speeds.h"
@@ -70,6 +72,12 @@ enum engine_control {
 	ENGINE_CONTROLS
 };
 
+/* The device of the last batch of messages of a size class, which has the next few, too. */
+struct engine_again {
+	uint8_t device, left, goal;
+};
+#define ENGINE_MESSAGES 3 /* sent, sent in fragments, received */
+
 struct engine_device_count {
 	uint64_t steps, bytes, errors;
 	struct taio_message_counters messages;
@@ -85,9 +93,14 @@ struct taio {
 	uint64_t tick_ns;   /* last policy_tick() */
 	uint64_t turn_ns;   /* start of the present turn */
 	uint64_t looked_ns; /* last look at the streams */
+	uint64_t reaped_ns; /* until then completions of rings and workers were looked for */
+	uint64_t taken_ns;  /* when those at hand were taken, ... */
+	uint64_t late_ns;   /* ... and for so long before inline devices had held the thread */
+	uint64_t held_ns;   /* likewise, since then */
 	bool urgent;        /* a completion was far from its price */
 	uint32_t judge;     /* decisions since the last one that was judged */
 	bool stopping;
+	bool told;          /* a device's descriptor was readable: it is looked after */
 	bool blocking_call; /* inside taio_get_events() without a near end */
 	bool embedded;      /* taio_fd() was called: somebody else sleeps for us */
 
@@ -105,6 +118,7 @@ struct taio {
 	uint32_t in_flight;  /* steps in the hands of asynchronous devices and workers */
 	uint64_t steps_done; /* steps that came back from there */
 
+	int files[TAIO_FILES_MAX]; /* host.files */
 	struct slab slab;
 	struct lane *lanes;
 	uint32_t lane_waits; /* requests in REQUEST_WAIT_FD */
@@ -129,14 +143,19 @@ struct taio {
 	uint64_t claimers;            /* devices that may take a source over: see claim.c */
 	uint64_t not_inline;          /* those, and workers */
 	uint64_t pin, forbid;
-	uint32_t burst;         /* bytes that a step last found in a datagram socket */
+	uint32_t burst; /* bytes that a step last found in a datagram socket */
+	uint64_t pairs[TAIO_KIND_COUNT][TAIO_KIND_COUNT]; /* devices that copy between kinds */
+	uint16_t pairs_known[TAIO_KIND_COUNT];
 	uint64_t file_bytes[2]; /* size of the last small file that was copied, sent whole */
 	uint64_t file_calls;    /* devices whose calls a whole file consists of */
+	uint64_t route_unpaid;  /* of the last decision: those that would have to take the source */
 	uint64_t route_stops;   /* of the last decision: candidates left out because they block */
 	uint64_t route_alone;   /* ... because nobody else waits: a thread would be a detour */
 	const struct taio_capability *route_cap[PICK_CONTEXTS][TAIO_SLOTS];
 	uint8_t fd_fs[64];  /* enum taio_fs of descriptors, by number: a hint for prices */
 	uint64_t fd_socket; /* those that were sockets when last seen */
+	struct mirror_disk disk[TAIO_REPLICAS]; /* by place */
+	uint64_t disk_clock;
 
 	struct picker *picker;
 	struct taio_step *gathered[TAIO_ASKS]; /* they wait for the policy's pick hook */
@@ -157,6 +176,7 @@ struct taio {
 	struct taio_step pointer_step;
 	struct mem_route memory; /* destinations of late copies */
 	uint8_t pointer_device[TAIO_CLASSES], pointer_left[TAIO_CLASSES];
+	struct engine_again messages_again[ENGINE_MESSAGES][TAIO_CLASSES];
 
 	int epoll_fd, timer_fd, wake_fd;
 	uint64_t epoll_devices; /* devices whose fd is in the epoll set */
@@ -170,6 +190,7 @@ struct taio {
 
 /* engine.c */
 void engine_make_ready(struct taio *e, struct request *r);
+void engine_start(struct taio *e, struct request *r); /* a new one, outside of a turn, at once */
 void engine_fail(struct taio *e, struct request *r, int error, enum taio_step_type step,
 		 uint8_t device);
 void engine_tick(struct taio *e); /* prices are made, if it is time */
@@ -235,6 +256,8 @@ void transfer_end_position(struct request *r); /* descriptors stand behind what 
 const char *messages_accept(struct request *r, const struct taio_endpoint *ep, unsigned int side,
 			    int *ret_error);
 const char *messages_accept_pair(struct request *r, int *ret_error);
+bool messages_is_udp(struct taio_end *end); /* then the end is filled in */
+bool messages_may_start(const struct taio *e, const struct request *r); /* within the call */
 /* Options for datagrams of a request that copies bytes. */
 const char *messages_accept_copy(struct request *r, int *ret_error);
 struct taio_message *messages_of(const struct taio_step *step);
@@ -279,7 +302,10 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 enum route_started route_start_on(struct taio *e, struct request *r, struct taio_step *step,
 				  uint8_t device);
 /* A device has answered: looks at the clock, counts, tells the picker. */
-void route_finish(struct taio *e, struct request *r, struct taio_step *step);
+/* @done_ns: when it was done; 0: now. */
+void route_finish(struct taio *e, struct request *r, struct taio_step *step, uint64_t done_ns);
+/* When a step was done that a device had, and whose completion is at hand. */
+uint64_t route_done_ns(const struct taio *e, const struct taio_step *step);
 bool route_worth_retry(int error);
 /* Runs a step at once on the cheapest device that needs nobody else's thread. Return: false: there is
  * none. */
@@ -304,6 +330,9 @@ static inline uint64_t route_size(const struct taio_step *step)
 struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step);
 /* The first step of a device: does it open, and is the step still one for it? */
 bool route_opens(struct taio *e, uint8_t number, const struct taio_step *step);
+/* For the next few steps of messages: the device of the last one, without asking anybody. Return:
+ * true: it ran, step->result is set. */
+bool route_again(struct taio *e, struct request *r, struct taio_step *step);
 /* The figures of a device for a step; NULL: none known. */
 const struct taio_capability *route_capability(const struct taio *e, const struct taio_step *step,
 					       uint8_t number);
@@ -342,7 +371,7 @@ int device_number(const struct taio *e, const char *name); /* -ENODEV */
 int device_mask(struct taio *e, const char *names, uint64_t *ret_mask);
 static inline bool device_is_async(const struct taio_device *device)
 {
-	return device->driver->submit != NULL;
+	return device->driver->submit && !device->worker;
 }
 
 /* lane.c */

@@ -20,7 +20,8 @@ static void learn_candidate(struct taio *e, const struct pick_context *context,
 	uint32_t base_ns, ps_per_byte;
 	char name[40];
 
-	if (c->slot == PICK_NONE || context->index == PICK_NONE)
+	if (c->slot == PICK_NONE || context->index == PICK_NONE ||
+	    e->device[c->device].driver->replica)
 		return;
 	for (uint32_t k = 0; k < TAIO_CLASSES; k++)
 		lat[k] = &maps->lat[(context->index * TAIO_CLASSES + k) * TAIO_SLOTS + c->slot];

@@ -48,13 +48,27 @@ static int messages_check(const struct request *r, struct taio_message *m, uint3
 	return 0;
 }
 
-/* Has the caller told the kernel to join datagrams? Then one recvmsg() gives many of them. */
+/* One call tells that it is a UDP socket, and whether the kernel was told to join datagrams: then one
+ * recvmsg() gives many of them. */
+bool messages_is_udp(struct taio_end *end)
+{
+	socklen_t length = sizeof(int);
+	int on = 0;
+
+	if (getsockopt(end->fd, IPPROTO_UDP, UDP_GRO, &on, &length))
+		return false;
+	end->kind = TAIO_KIND_DGRAM;
+	end->flags |= TAIO_END_UDP | (on ? TAIO_END_JOINED : 0);
+	return true;
+}
+
 static void messages_look_for_joined(struct taio_end *end)
 {
 	socklen_t length = sizeof(int);
 	int on = 0;
 
-	if (getsockopt(end->fd, IPPROTO_UDP, UDP_GRO, &on, &length) == 0 && on)
+	if ((end->flags & TAIO_END_UDP) &&
+	    getsockopt(end->fd, IPPROTO_UDP, UDP_GRO, &on, &length) == 0 && on)
 		end->flags |= TAIO_END_JOINED;
 }
 
@@ -99,13 +113,17 @@ const char *messages_accept_pair(struct request *r, int *ret_error)
 		return receives ? "more messages are demanded than there is room for"
 				: "only a batch that is received has a least number";
 	*ret_error = 0;
-	if (!receives)
-		return NULL;
-	if (addr && addr->listen)
+	if (receives && addr && addr->listen)
 		addr->listen = 2;
-	if (!addr)
-		messages_look_for_joined(&r->from);
 	return NULL;
+}
+
+/* A small batch is started within the call that accepts it, if nobody else waits: the detour over the
+ * queue of ready requests and a turn costs as much as sending a datagram. */
+bool messages_may_start(const struct taio *e, const struct request *r)
+{
+	return request_is_messages(r) && r->length <= MESSAGES_SHARE && !e->ready_mask &&
+	       request_fifo_head(r) == TAIO_STEP_TRANSFER;
 }
 
 static bool messages_is_dgram(const struct taio_end *end, const struct taio_addr *addr)

@@ -20,6 +20,10 @@
 /* A blocking device may run on the engine's thread beside other requests if it is this quick. */
 #define ROUTE_QUICK_NS 1000000
 
+/* No piece that is tried of a step is smaller than that, and no step that is cut. */
+#define ROUTE_PIECE_MIN (64U << 10)
+#define ROUTE_CUT_MIN   (256U << 10)
+
 /* Processor time is asked of the kernel twice: for each so manieth inline step, and for all that are
  * so long that it does not matter. */
 #define ROUTE_CPU_EACH    64
@@ -67,7 +71,8 @@ static bool route_is_large(const struct taio_step *step)
 static uint64_t route_key(const struct taio_step *step)
 {
 	uint64_t large = route_is_large(step);
-	uint64_t flags = (step->from.flags | step->to.flags) & (TAIO_END_COLD | TAIO_END_LOCAL);
+	uint64_t flags = (step->from.flags | step->to.flags) &
+			 (TAIO_END_COLD | TAIO_END_LOCAL | TAIO_END_MIRROR);
 
 	return 1ULL << 40 | large << 39 | (uint64_t)step->op | (uint64_t)step->from.kind << 8 |
 	       (uint64_t)step->to.kind << 12 | (uint64_t)step->from.fs << 16 |
@@ -84,7 +89,8 @@ static void route_name(const struct taio_step *step, char *name, size_t size)
 			 step->to.kind ? operation_kind_name(step->to.kind) : "",
 			 operation_fs_name(step->to.fs));
 	else
-		snprintf(name, size, "copy %s>%s %s%s%s%s%s", operation_kind_name(step->from.kind),
+		snprintf(name, size, "copy %s>%s %s%s%s%s%s",
+			 mirror_is(&step->from) ? "mirror" : operation_kind_name(step->from.kind),
 			 operation_kind_name(step->to.kind), operation_fs_name(step->from.fs),
 			 step->from.fs && step->to.fs ? ">" : "", operation_fs_name(step->to.fs),
 			 cold ? " cold" : "", route_is_large(step) ? "large" : "");
@@ -123,12 +129,17 @@ static struct pick_context *route_context_make(struct taio *e, const struct taio
 			device_capability(&e->device[i], step->op, step->from.kind, step->to.kind);
 
 		/* A worker gains nothing where the call cannot sleep and there is no work. */
-		if (!cap || (e->device[i].worker && !(cap->flags & TAIO_CAP_BLOCKING)) ||
+		bool replica = e->device[i].driver->replica > 0;
+
+		if (!cap || replica != mirror_is(&step->from) ||
+		    (!e->device[i].worker && (cap->flags & TAIO_CAP_ON_WORKER)) ||
+		    (e->device[i].worker && !(cap->flags & TAIO_CAP_BLOCKING)) ||
 		    !device_available(e, i))
 			continue;
 		candidates[n].device = i;
 		route_caps(&e->device[i], cap, &candidates[n].caps);
-		if (!(e->flags & TAIO_NO_CACHE))
+		/* Of which disk they would be nobody knows. */
+		if (!(e->flags & TAIO_NO_CACHE) && !replica)
 			speeds_apply(&e->speeds, name, e->device[i].name, &candidates[n].caps);
 		caps[n++] = cap;
 	}
@@ -168,6 +179,8 @@ static bool route_fits(struct taio_device *device, const struct taio_capability 
 {
 	if (step->op != TAIO_OP_COPY)
 		return route_driver_fits(device, step);
+	if (mirror_is(&step->from) && !mirror_reads(step, device->driver->replica))
+		return false;
 	/* The least size says where a device begins to pay. Who pinned it wants it for the rest
 	 * of a transfer, too, however small. */
 	if ((step->len < cap->min && !pinned) || (cap->max && step->len > cap->max))
@@ -246,9 +259,42 @@ static uint64_t route_skip(struct taio *e, const struct request *r,
 
 /* ---- starting ---- */
 
-static void route_account(struct taio *e, struct request *r, struct taio_step *step);
+static void route_account(struct taio *e, struct request *r, struct taio_step *step,
+			  uint64_t done_ns);
 
-void route_finish(struct taio *e, struct request *r, struct taio_step *step)
+static void route_cut(struct taio_step *step, uint64_t piece)
+{
+	if (piece && piece < step->len) {
+		step->whole = step->len;
+		step->len = piece;
+	}
+}
+
+/* Whoever asked for the step sees a short result, and goes on with the rest. */
+static void route_mend(struct taio_step *step)
+{
+	if (step->whole)
+		step->len = step->whole;
+	step->whole = 0;
+}
+
+/*
+ * A completion is seen when the thread looks, and inline devices may have held the thread since it
+ * looked before: then the step was done somewhere in between. Where its price lies in that interval,
+ * nothing speaks against the price. Without this, an inline device that turns slow makes those look
+ * slow that work beside it, and keeps its traffic.
+ */
+uint64_t route_done_ns(const struct taio *e, const struct taio_step *step)
+{
+	uint64_t done_ns = step->start_ns + step->predicted_ns;
+	uint64_t first_ns = e->taken_ns - e->late_ns;
+
+	return done_ns > e->taken_ns || !step->predicted_ns ? e->taken_ns
+	       : done_ns < first_ns                         ? first_ns
+							    : done_ns;
+}
+
+static void route_count(struct taio *e, struct request *r, struct taio_step *step)
 {
 	e->now_ns = clock_ns();
 	if (step->result < 0 && step->result != -EAGAIN)
@@ -265,7 +311,13 @@ void route_finish(struct taio *e, struct request *r, struct taio_step *step)
 		r->devices |= 1ULL << step->device;
 		r->main_device = step->device;
 	}
-	route_account(e, r, step);
+}
+
+void route_finish(struct taio *e, struct request *r, struct taio_step *step, uint64_t done_ns)
+{
+	route_count(e, r, step);
+	route_account(e, r, step, done_ns ? done_ns : e->now_ns);
+	route_mend(step);
 }
 
 /* What a device may count on of the descriptors that it gets. */
@@ -274,6 +326,8 @@ static void route_prepare(struct taio *e, struct request *r, struct taio_step *s
 {
 	if (step->op != TAIO_OP_COPY)
 		return;
+	if (mirror_is(&step->from))
+		mirror_aim(step, device->driver->replica);
 	if (device->driver->flags & TAIO_DRIVER_NONBLOCK) {
 		lane_nonblock(e, &step->from);
 		lane_nonblock(e, &step->to);
@@ -331,7 +385,9 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	step->start_ns = e->now_ns = clock_ns();
 	if (!device->worker && !device_is_async(device)) {
 		route_run(e, device, step);
-		route_finish(e, r, step);
+		route_finish(e, r, step, 0);
+		if (e->in_flight)
+			e->held_ns += e->now_ns - step->start_ns;
 		return ROUTE_DONE;
 	}
 	if (device->worker) {
@@ -355,13 +411,13 @@ enum route_started route_start_on(struct taio *e, struct request *r, struct taio
 	if (step->bounded)
 		pick_admitted(e->picker, number);
 	if (submitted == TAIO_DONE) {
-		route_finish(e, r, step);
+		route_finish(e, r, step, 0);
 		return ROUTE_DONE;
 	}
 	step->in_flight = 1;
 	e->in_flight++;
 	r->outstanding++;
-	if (e->flags & TAIO_HEDGE)
+	if (e->flags & TAIO_HEDGE && !step->whole)
 		hedge_watch(e, r, step);
 	return ROUTE_QUEUED;
 }
@@ -402,6 +458,26 @@ static uint32_t route_burst(uint64_t bytes)
 	return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
 }
 
+/* Devices on which a piece of the step may be tried, and the rest of it follow elsewhere. */
+static uint64_t route_cuttable(const struct taio *e, const struct pick_context *context,
+			       const struct taio_step *step)
+{
+	const struct taio_capability *const *caps = e->route_cap[context - e->picker->context];
+	uint64_t mask = 0;
+
+	if (step->len < ROUTE_CUT_MIN || !route_is_bounded(step))
+		return 0;
+	for (unsigned int i = 0; i < context->count; i++)
+		if (caps[i]->min <= ROUTE_PIECE_MIN)
+			mask |= 1ULL << context->candidate[i].device;
+	return mask;
+}
+
+static uint64_t route_unseen_ns(const struct taio *e)
+{
+	return e->in_flight && e->now_ns > e->reaped_ns ? e->now_ns - e->reaped_ns : 0;
+}
+
 struct pick_query route_query(struct taio *e, struct request *r, struct taio_step *step)
 {
 	struct pick_context *context = route_context(e, step);
@@ -413,13 +489,16 @@ struct pick_query route_query(struct taio *e, struct request *r, struct taio_ste
 				    .priority = r->priority,
 				    .tag = r->tag,
 				    .deadline_ns = r->deadline_ns,
+				    .unseen_ns = route_unseen_ns(e),
 				    .closed = e->async & ~e->open_async,
 				    .bounded = route_is_bounded(step),
+				    .cuttable = route_cuttable(e, context, step),
 				    .may_probe = !route_is_retry(r, step) };
 
 	if (context->unfit && e->now_ns > context->unfit_ns)
 		context->unfit = 0;
 	query.skip = route_skip(e, r, context, step);
+	e->route_unpaid = 0;
 	if (e->claimers && step->from.kind == TAIO_KIND_DGRAM) {
 		query.closed &= ~e->claimers; /* opening is part of what a claim costs */
 		query.skip = claim_skip(e, r, step, &query);
@@ -441,6 +520,56 @@ const struct taio_capability *route_capability(const struct taio *e, const struc
 					       uint8_t number)
 {
 	return device_capability(&e->device[number], step->op, step->from.kind, step->to.kind);
+}
+
+/* ---- messages: a decision for the next few ---- */
+
+#define ROUTE_AGAIN 15 /* steps that follow a decision, of which the policy does not hear */
+
+static struct engine_again *route_again_of(struct taio *e, const struct taio_step *step)
+{
+	unsigned int way = step->to.kind == TAIO_KIND_MESSAGES ? 2 : route_is_large(step);
+
+	return &e->messages_again[way][taio_class_of(route_size(step))];
+}
+
+/* Is it a step about which nothing special was said? */
+static bool route_is_usual(const struct request *r, const struct taio_step *step)
+{
+	return r->allowed == UINT64_MAX && !r->forbidden && !r->excluded && !step->excluded &&
+	       !r->trace && !r->claim && !r->deadline_ns && !route_is_retry(r, step);
+}
+
+bool route_again(struct taio *e, struct request *r, struct taio_step *step)
+{
+	struct engine_again *again = route_again_of(e, step);
+	struct taio_device *device = &e->device[again->device];
+
+	if (!again->left || again->goal != r->goal || !route_is_usual(r, step) ||
+	    (device->driver->fits && !device->driver->fits(device, step)))
+		return false;
+	again->left--;
+	step->device = device->number;
+	step->why = TAIO_WHY_PRICE;
+	step->slot = PICK_NONE;
+	step->start_ns = e->now_ns;
+	step->result = device->driver->run(device, step);
+	route_count(e, r, step);
+	if (step->result < 0 && step->result != -EAGAIN)
+		again->left = 0;
+	return true;
+}
+
+static void route_remember(struct taio *e, const struct request *r, const struct taio_step *step)
+{
+	if ((step->why != TAIO_WHY_PRICE && step->why != TAIO_WHY_ONLY) || step->result <= 0 ||
+	    device_is_async(&e->device[step->device]) || e->device[step->device].worker ||
+	    !route_is_usual(r, step) || policy_canary_maps(e->policy) ||
+	    e->picker->maps->ctl->flags & TAIO_POLICY_PICKS)
+		return;
+	*route_again_of(e, step) = (struct engine_again){ .device = step->device,
+							  .left = ROUTE_AGAIN,
+							  .goal = r->goal };
 }
 
 enum route_started route_start(struct taio *e, struct request *r, struct taio_step *step)
@@ -482,9 +611,13 @@ enum route_started route_start(struct taio *e, struct request *r, struct taio_st
 		}
 		if (r->trace)
 			trace_decision(e, r, step, &query, choice.device);
+		route_cut(step, choice.piece);
 		started = route_start_on(e, r, step, choice.device);
+		if (started == ROUTE_DONE && route_is_messages(step))
+			route_remember(e, r, step);
 		if (started == ROUTE_DONE || started == ROUTE_QUEUED)
 			return started;
+		route_mend(step);
 		full |= started == ROUTE_FULL;
 		query.skip |= 1ULL << choice.device;
 	}
@@ -575,10 +708,12 @@ static bool route_is_blamed(const struct taio_device *device, const struct taio_
 	if (step->op != TAIO_OP_COPY)
 		return step->op != TAIO_OP_FILE && device_is_async(device);
 	return !(step->result == -EXDEV &&
-		 (route_is_messages(step) || step->to.kind == TAIO_KIND_DGRAM));
+		 (route_is_messages(step) || step->to.kind == TAIO_KIND_DGRAM ||
+		  step->from.kind == TAIO_KIND_DGRAM));
 }
 
-static void route_account(struct taio *e, struct request *r, struct taio_step *step)
+static void route_account(struct taio *e, struct request *r, struct taio_step *step,
+			  uint64_t done_ns)
 {
 	struct taio_device *device = &e->device[step->device];
 	struct pick_choice choice = { .device = step->device,
@@ -589,7 +724,7 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 				      .predicted_ns = (uint32_t)step->predicted_ns };
 	struct pick_result result = { .choice = &choice,
 				      .submit_ns = step->start_ns,
-				      .now_ns = e->now_ns,
+				      .now_ns = done_ns,
 				      .cpu_ns = step->cpu_ns };
 	bool streams = step->to.kind == TAIO_KIND_STREAM || step->from.kind == TAIO_KIND_STREAM ||
 		       route_is_messages(step);
@@ -597,6 +732,7 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 
 	result.occupied = (!device->worker && !device_is_async(device)) ||
 			  route_waits_for_peer(step);
+	result.whole = step->whole;
 	result.bounded = step->bounded;
 	step->bounded = 0;
 	result.bytes = step->result > 0 ? (uint64_t)step->result : 0;
@@ -626,7 +762,10 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 	}
 	if (step->op == TAIO_OP_CONNECT) /* by whatever device, and in how many calls */
 		result.submit_ns = step->addr->began_ns;
-	if (route_is_blamed(device, step)) {
+	if (mirror_is(&step->from)) {
+		result.error = step->result < 0 && step->result != -ECANCELED &&
+			       step->failed_side != 2;
+	} else if (route_is_blamed(device, step)) {
 		if (route_is_passing((int)step->result))
 			result.error = true;
 		else
@@ -639,12 +778,16 @@ static void route_account(struct taio *e, struct request *r, struct taio_step *s
 		e->urgent = true;
 }
 
+/* Asked for each request, and always the same: counted out once. */
 uint64_t route_copy_devices(struct taio *e, uint8_t from_kind, uint8_t to_kind)
 {
-	uint64_t mask = 0;
+	uint64_t *mask = &e->pairs[from_kind][to_kind];
 
+	if (e->pairs_known[from_kind] >> to_kind & 1)
+		return *mask;
 	for (uint8_t i = 0; i < e->device_count; i++)
 		if (device_capability(&e->device[i], TAIO_OP_COPY, from_kind, to_kind))
-			mask |= 1ULL << i;
-	return mask;
+			*mask |= 1ULL << i;
+	e->pairs_known[from_kind] |= (uint16_t)(1u << to_kind);
+	return *mask;
 }

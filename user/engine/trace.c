@@ -41,6 +41,10 @@ static enum taio_why trace_why_skipped(const struct taio *e, const struct reques
 		return TAIO_WHY_FORBIDDEN;
 	if ((r->excluded | step->excluded) & bit)
 		return TAIO_WHY_RETRY;
+	if (r->claim)
+		return TAIO_WHY_TAKEN;
+	if (e->route_unpaid & bit)
+		return TAIO_WHY_TAKING;
 	if (e->route_alone & bit)
 		return TAIO_WHY_DETOUR;
 	return e->route_stops & bit ? TAIO_WHY_BLOCKING : TAIO_WHY_UNFIT;

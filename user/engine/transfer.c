@@ -114,6 +114,9 @@ static uint64_t transfer_segment_size(const struct taio *e, const struct request
 {
 	if (r->from.kind == TAIO_KIND_STREAM || r->to.kind == TAIO_KIND_STREAM)
 		return engine_others(e) ? TRANSFER_SEGMENT_SHARE : TRANSFER_STREAM;
+	/* small enough that one which was begun on a slow disk does not make up for the rest */
+	if (mirror_is(&r->from))
+		return TRANSFER_SEGMENT_SHARE;
 	if (engine_others(e) && !(e->flags & TAIO_MAY_BLOCK))
 		return TRANSFER_SEGMENT_SHARE;
 	return TRANSFER_SEGMENT;
@@ -122,8 +125,10 @@ static uint64_t transfer_segment_size(const struct taio *e, const struct request
 /* Is the source in the cache? One byte at each end, without sleeping for it. */
 void transfer_look(struct taio *e, struct taio_step *step)
 {
-	if (step->from.kind == TAIO_KIND_FILE && step->len >= TRANSFER_COLD_MIN &&
-	    step->from.fs != TAIO_FS_TMPFS) {
+	if (mirror_is(&step->from)) {
+		mirror_look(e, step);
+	} else if (step->from.kind == TAIO_KIND_FILE && step->len >= TRANSFER_COLD_MIN &&
+		   step->from.fs != TAIO_FS_TMPFS) {
 		uint64_t ends[2] = { step->from.offset, step->from.offset + step->len - 1 };
 
 		for (unsigned int i = 0; i < 2; i++) {
@@ -227,10 +232,10 @@ static bool transfer_fill(struct taio *e, struct request *r, struct taio_step *s
 	if (room < len)
 		len = room;
 	step->len = len;
-	if (r->length != TAIO_TO_END && r->issued + len < r->length)
-		step->flags |= TAIO_SF_MORE;
 	step->position = r->issued;
 	transfer_look(e, step);
+	if (r->length != TAIO_TO_END && r->issued + step->len < r->length)
+		step->flags |= TAIO_SF_MORE;
 	return true;
 }
 
@@ -305,6 +310,8 @@ static enum engine_next transfer_wait(struct taio *e, struct request *r, struct 
 static enum engine_next transfer_result(struct taio *e, struct request *r, struct taio_step *step)
 {
 	trace_step(e, r, step, TAIO_STEP_TRANSFER);
+	if (mirror_is(&step->from))
+		mirror_heard(e, step);
 	claim_answer(e, r, step);
 	if (step->result > 0) {
 		uint64_t bytes = (uint64_t)step->result;
@@ -325,6 +332,8 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 		route_step_put(e, step);
 		return ENGINE_NEXT;
 	}
+	if (step->result == 0 && mirror_is(&step->from) && mirror_retry(e, r, step))
+		return ENGINE_AGAIN;
 	if (step->result == 0) {
 		/* The source has no more: bytes behind this point do not count. */
 		r->traits |= REQUEST_ENDED;
@@ -353,14 +362,18 @@ static enum engine_next transfer_result(struct taio *e, struct request *r, struc
 	}
 	if (step->result == -EAGAIN || step->result == -EINTR)
 		return ENGINE_AGAIN;
-	if (r->claim || !route_worth_retry((int)step->result) ||
-	    ++step->attempts >= TRANSFER_ATTEMPTS)
+	if (mirror_is(&step->from)) {
+		if (!mirror_retry(e, r, step))
+			return transfer_stop(e, r, step);
+	} else if (r->claim || !route_worth_retry((int)step->result) ||
+		   ++step->attempts >= TRANSFER_ATTEMPTS) {
 		return transfer_stop(e, r, step);
-	if (route_is_passing((int)step->result) ||
-	    (step->result == -EXDEV && step->to.kind == TAIO_KIND_DGRAM))
+	} else if (route_is_passing((int)step->result) ||
+		   (step->result == -EXDEV && step->to.kind == TAIO_KIND_DGRAM)) {
 		step->excluded |= 1ULL << step->device;
-	else
+	} else {
 		r->excluded |= 1ULL << step->device;
+	}
 	if (r->retries < 255)
 		r->retries++;
 	step->first_error = (int)step->result;
@@ -410,6 +423,12 @@ static enum engine_next transfer_issue(struct taio *e, struct request *r, struct
 
 		if (gather_step(e, r, step))
 			return ENGINE_PARKED;
+		if (request_is_messages(r) && route_again(e, r, step)) {
+			next = transfer_result(e, r, step);
+			if (next != ENGINE_AGAIN)
+				return next;
+			continue;
+		}
 		switch (route_start(e, r, step)) {
 		case ROUTE_DONE:
 			next = transfer_result(e, r, step);

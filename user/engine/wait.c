@@ -22,7 +22,8 @@
 #define WAIT_TIMER    (2ULL << 32)
 #define WAIT_WAKE     (3ULL << 32)
 
-#define WAIT_EVENTS 64
+#define WAIT_EVENTS   64
+#define WAIT_SLEPT_NS 3000 /* a call that took longer did sleep */
 
 int wait_open(struct taio *e)
 {
@@ -119,6 +120,8 @@ static int wait_epoll(struct taio *e, const struct timespec *limit)
 
 		if (data < WAIT_SOMEBODY)
 			lane_ready(e, (int)data, events[i].events);
+		else if (data == WAIT_SOMEBODY)
+			e->told = true;
 		else if (data == WAIT_TIMER)
 			got = read(e->timer_fd, &count, sizeof(count));
 		else if (data == WAIT_WAKE)
@@ -148,6 +151,13 @@ static struct taio_device *wait_only_ring(struct taio *e)
 	return first;
 }
 
+/* A completion that had come before would not have let it sleep. */
+static void wait_is_over(struct taio *e, uint64_t since_ns)
+{
+	if (e->held_ns && clock_ns() - since_ns > WAIT_SLEPT_NS)
+		e->held_ns = 0;
+}
+
 int wait_for(struct taio *e, uint64_t until_ns)
 {
 	struct taio_device *ring = wait_only_ring(e);
@@ -163,6 +173,7 @@ int wait_for(struct taio *e, uint64_t until_ns)
 		int64_t slice = 100 * 1000 * 1000;
 
 		rc = ring->driver->wait(ring, left < 0 || left > slice ? slice : left);
+		wait_is_over(e, now);
 		return rc == -EINTR ? rc : 0;
 	}
 	rc = wait_add_others(e);
@@ -177,6 +188,7 @@ int wait_for(struct taio *e, uint64_t until_ns)
 		limit_at = &limit;
 	}
 	rc = wait_epoll(e, limit_at);
+	wait_is_over(e, now);
 	workers_awake(&e->workers);
 	return rc == -EINTR ? rc : 0;
 }

@@ -4,8 +4,18 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+
+static const struct {
+	const char *name;
+	size_t at; /* of its pointer in struct libbpf */
+} functions[] = {
+#define X(NAME) { #NAME, offsetof(struct libbpf, NAME) },
+	LIBBPF_FUNCTIONS(X)
+#undef X
+};
 
 int libbpf_dl_open(struct libbpf *ret_lib, char *why, size_t why_size)
 {
@@ -16,15 +26,16 @@ int libbpf_dl_open(struct libbpf *ret_lib, char *why, size_t why_size)
 			 "libbpf.so.1 is needed to load an object (package libbpf1)");
 		return -ENOSYS;
 	}
-#define X(NAME)                                                          \
-	*(void **)&ret_lib->NAME = dlsym(ret_lib->handle, #NAME);        \
-	if (!ret_lib->NAME) {                                            \
-		dlclose(ret_lib->handle);                                \
-		snprintf(why, why_size, "libbpf.so.1 has no %s", #NAME); \
-		return -ENOSYS;                                          \
+	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+		void *function = dlsym(ret_lib->handle, functions[i].name);
+
+		if (!function) {
+			dlclose(ret_lib->handle);
+			snprintf(why, why_size, "libbpf.so.1 has no %s", functions[i].name);
+			return -ENOSYS;
+		}
+		memcpy((char *)ret_lib + functions[i].at, &function, sizeof(function));
 	}
-	LIBBPF_FUNCTIONS(X)
-#undef X
 	ret_lib->print = ret_lib->libbpf_set_print(NULL);
 	return 0;
 }

@@ -36,8 +36,8 @@ static void hook_tell_load(const struct picker *picker, struct taio_batch *batch
 		if (all > load && all <= INT32_MAX) /* as pick_load() */
 			load = all;
 	}
-	if (device->in_flight && query->now_ns > device->progress_ns)
-		age_ns = query->now_ns - device->progress_ns;
+	if (device->in_flight && query->now_ns > device->progress_ns + query->unseen_ns)
+		age_ns = query->now_ns - device->progress_ns - query->unseen_ns;
 	batch->load[at] = load;
 	batch->bucket[at] = (uint8_t)taio_bucket_of(load);
 	batch->age_ns[at] = age_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)age_ns;

@@ -13,9 +13,15 @@
 #define PICK_LEVEL_MAX           10  /* 1 ms << 10: about a second */
 #define PICK_PROBE_SHARE         128 /* probes may cost 1/128 of the time that work took */
 #define PICK_PROBE_SPARE         16  /* a probe may cost 1/16 of the time up to a deadline */
+#define PICK_RUMOUR              4   /* completions: a price of fewer is not believed for ever */
 #define PICK_EAGER               3 /* probes that follow one which was twice as fast as its price */
 #define PICK_PROBE_TIMES         8 /* of what it was thought to cost: more is not its fault */
 #define PICK_PROBE_CREDIT_MAX_NS (20 * 1000 * 1000)
+#define PICK_PIECE               16             /* a part that a large step is tried with, ... */
+#define PICK_PIECE_BYTES         (64ULL << 10)  /* ... in whole pieces of so many bytes, ... */
+#define PICK_CUT_BYTES           (256ULL << 10) /* ... if it is that large */
+#define PICK_QUIET               64             /* times its own cost, but not longer than ... */
+#define PICK_QUIET_MAX_NS        (16ULL * 1000 * 1000) /* ... a candidate is left alone */
 #define PICK_MEMORY_NS           (200 * 1000) /* a remembered decision holds so long, ... */
 #define PICK_MEMORY_USES         31           /* ... so often, ... */
 #define PICK_MEMORY_STREAK       8
@@ -84,6 +90,14 @@ static uint64_t pick_open_cost(const struct picker *picker)
 	return picker->regret_ns < PICK_OPEN_NS ? PICK_OPEN_NS - picker->regret_ns : 0;
 }
 
+/* For how long a device that owes something has been silent. */
+static uint64_t pick_age(const struct pick_device *device, const struct pick_query *query)
+{
+	uint64_t from_ns = device->progress_ns + query->unseen_ns;
+
+	return device->in_flight && query->now_ns > from_ns ? query->now_ns - from_ns : 0;
+}
+
 /* What one more request on this candidate costs now. */
 static uint64_t pick_cost(const struct picker *picker, const struct pick_query *query,
 			  const struct pick_candidate *c, uint32_t class, uint8_t *ret_bucket)
@@ -98,8 +112,7 @@ static uint64_t pick_cost(const struct picker *picker, const struct pick_query *
 		cost = pick_estimate(&c->caps, query->bytes, load);
 	if (pick_is_closed(picker, query, c))
 		cost += pick_open_cost(picker);
-	if (device->in_flight && query->now_ns > device->progress_ns)
-		cost = taio_aged(cost, query->now_ns - device->progress_ns);
+	cost = taio_aged(cost, pick_age(device, query));
 	return cost ? cost : 1;
 }
 
@@ -127,6 +140,14 @@ static enum taio_why pick_bar(const struct picker *picker, const struct pick_que
 	return TAIO_WHY_PRICE;
 }
 
+/* Its price was made of so few completions that one stall can be all that it tells. */
+static bool pick_is_rumour(const struct picker *picker, uint32_t route)
+{
+	uint64_t count = picker->maps->lat[route].count;
+
+	return count && count < PICK_RUMOUR;
+}
+
 /* A candidate that nobody has heard of for long may be tried, as long as probes together cost no
  * more than their share. */
 static bool pick_probe_due(const struct picker *picker, const struct pick_query *query,
@@ -135,14 +156,19 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 {
 	const struct pick_device *device = &picker->device[c->device];
 	uint32_t cell = query->context->index * TAIO_CLASSES + class;
-	uint64_t last;
+	uint64_t last, quiet_ns = PICK_QUIET * cost;
 
 	if (c->slot == PICK_NONE || device->in_flight || cost <= best)
 		return false;
 	if (!device->eager && !(picker->maps->price[cell].probe & (1u << c->slot)))
 		return false;
-	if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns)
+	if (pick_is_rumour(picker, cell * TAIO_SLOTS + c->slot)) {
+		if (picker->probe_credit_ns < PICK_PROBE_CREDIT_MAX_NS &&
+		    (int64_t)(cost - best) > picker->probe_credit_ns)
+			return false; /* not even all that may be saved up is there */
+	} else if (cost > 64 * best || (int64_t)(cost - best) > picker->probe_credit_ns) {
 		return false;
+	}
 	if (query->spare_ns && cost > query->spare_ns / PICK_PROBE_SPARE)
 		return false;
 	if (device->eager)
@@ -151,12 +177,33 @@ static bool pick_probe_due(const struct picker *picker, const struct pick_query 
 	if (device->probed_ns > last)
 		last = device->probed_ns;
 	/* The kernel's clock may be ahead of ours by a little. */
-	return query->now_ns > last && query->now_ns - last > 64 * cost;
+	if (quiet_ns > PICK_QUIET_MAX_NS)
+		quiet_ns = PICK_QUIET_MAX_NS;
+	return query->now_ns > last && query->now_ns - last > quiet_ns;
+}
+
+/*
+ * To try a large step on a device that may be ten times slower takes the budget of a second. A
+ * piece of it tells as much: where the rest can follow on another device, it is tried with that.
+ * Return: bytes of the piece; 0: it is tried as a whole.
+ */
+static uint64_t pick_piece(const struct pick_query *query, const struct pick_candidate *c)
+{
+	if (!(query->cuttable >> c->device & 1) || query->bytes < PICK_CUT_BYTES)
+		return 0;
+	return (query->bytes / PICK_PIECE + PICK_PIECE_BYTES - 1) & ~(PICK_PIECE_BYTES - 1);
+}
+
+static uint64_t pick_share(uint64_t cost, uint64_t piece, uint64_t bytes)
+{
+	return piece ? cost * piece / bytes : cost;
 }
 
 struct pick_best {
 	const struct pick_candidate *candidate, *soonest, *probe, *kept;
 	uint64_t cost, probe_cost, kept_cost;
+	uint64_t probe_extra; /* what the probe costs more than the cheapest would */
+	uint64_t probe_piece;
 	uint8_t bucket, probe_bucket, kept_bucket;
 	uint64_t closed_cost; /* of the cheapest that is not open, were it open */
 	unsigned int open;    /* candidates that could run it */
@@ -249,16 +296,19 @@ static void pick_find_probe(const struct picker *picker, const struct pick_query
 
 	for (unsigned int i = 0; i < context->count; i++) {
 		const struct pick_candidate *c = &context->candidate[i];
-		uint64_t cost;
+		uint64_t cost, usual, piece = pick_piece(query, c);
 		uint8_t bucket;
 
 		if (skip & (1ULL << c->device) || c == best->candidate ||
 		    pick_bar(picker, query, c) != TAIO_WHY_PRICE)
 			continue;
-		cost = pick_cost(picker, query, c, class, &bucket);
-		if (pick_probe_due(picker, query, c, class, cost, best->cost)) {
+		cost = pick_share(pick_cost(picker, query, c, class, &bucket), piece, query->bytes);
+		usual = pick_share(best->cost, piece, query->bytes);
+		if (pick_probe_due(picker, query, c, class, cost, usual)) {
 			best->probe = c;
 			best->probe_cost = cost;
+			best->probe_extra = cost - usual;
+			best->probe_piece = piece;
 			best->probe_bucket = bucket;
 			return;
 		}
@@ -273,6 +323,7 @@ static void pick_take(const struct pick_query *query, const struct pick_candidat
 	ret->slot = c->slot;
 	ret->bucket = bucket;
 	ret->why = (uint8_t)why;
+	ret->piece = 0;
 	ret->cell = c->slot == PICK_NONE ? UINT16_MAX
 					 : (uint16_t)(query->context->index * TAIO_CLASSES + class);
 	ret->predicted_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
@@ -306,8 +357,7 @@ static bool pick_remembered(const struct picker *picker, const struct pick_query
 	    memory->skip != (query->skip | query->context->unfit) || device->quarantine_ns ||
 	    *memory->version_at != memory->version || pick_is_full(device, query) ||
 	    taio_bucket_of(pick_load(picker, device)) != memory->choice.bucket ||
-	    (device->in_flight &&
-	     query->now_ns > device->progress_ns + 2ULL * memory->choice.predicted_ns))
+	    pick_age(device, query) > 2ULL * memory->choice.predicted_ns)
 		return false;
 	memory->left--;
 	*ret_choice = memory->choice;
@@ -387,12 +437,13 @@ static __attribute__((noinline)) int pick_anew(struct picker *picker,
 		if (best.probe) {
 			uint8_t last = pick_last(query, class);
 
-			picker->probe_credit_ns -= (int64_t)(best.probe_cost - best.cost);
+			picker->probe_credit_ns -= (int64_t)best.probe_extra;
 			picker->device[best.probe->device].probed_ns = query->now_ns;
 			if (picker->device[best.probe->device].eager)
 				picker->device[best.probe->device].eager--;
 			pick_take(query, best.probe, class, best.probe_cost, best.probe_bucket,
 				  TAIO_WHY_PROBE, ret_choice);
+			ret_choice->piece = best.probe_piece;
 			pick_set_last(query, class, last);
 			return 0;
 		}
@@ -545,6 +596,8 @@ unsigned int pick_explain(const struct picker *picker, const struct pick_query *
 		reasons[n].device = c->device;
 		reasons[n].in_flight = (uint16_t)picker->device[c->device].in_flight;
 		reasons[n].cost_ns = cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
+		reasons[n].measured = c->slot != PICK_NONE &&
+				      pick_is_measured(picker, context, c, class);
 		reasons[n].why_not = context->unfit & bit ? TAIO_WHY_UNFIT
 				     : query->skip & bit  ? TAIO_WHY_FORBIDDEN
 							  : (uint8_t)pick_bar(picker, query, c);
@@ -659,6 +712,22 @@ static void pick_probed(struct picker *picker, struct pick_device *device, uint6
 	picker->probe_credit_ns += (int64_t)(predicted_ns - ns);
 }
 
+/* What all of it would have taken, by what a piece of it took: the published base time once. */
+static uint64_t pick_whole_ns(const struct picker *picker, const struct pick_result *result,
+			      uint64_t ns)
+{
+	const struct pick_choice *choice = result->choice;
+	uint64_t base_ns;
+
+	if (!result->whole || !result->bytes || choice->cell >= TAIO_CELLS)
+		return ns;
+	base_ns =
+		picker->maps->caps[choice->cell / TAIO_CLASSES * TAIO_SLOTS + choice->slot].base_ns;
+	if (base_ns > ns / 2)
+		base_ns = ns / 2;
+	return base_ns + (ns - base_ns) * result->whole / result->bytes;
+}
+
 /* Writes a completion for the policy; thins them when the ring fills faster than it is drained. */
 static void pick_sample(struct picker *picker, const struct pick_result *result, uint64_t ns,
 			uint8_t flags)
@@ -667,6 +736,7 @@ static void pick_sample(struct picker *picker, const struct pick_result *result,
 	const struct pick_choice *choice = result->choice;
 	struct taio_sample *sample;
 	uint32_t waiting, mask;
+	uint64_t predicted_ns;
 
 	if (!mine || choice->slot == PICK_NONE)
 		return;
@@ -680,11 +750,15 @@ static void pick_sample(struct picker *picker, const struct pick_result *result,
 	if (mask && !flags && ((picker->random ^ picker->random >> 29) & mask))
 		return;
 	sample = &mine->ring[mine->head & (TAIO_RING - 1)];
-	sample->submit_ns = result->submit_ns;
+	ns = pick_whole_ns(picker, result, ns);
+	sample->submit_ns = result->whole ? result->now_ns - ns : result->submit_ns;
 	sample->ns = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
-	sample->cpu_ns = result->cpu_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)result->cpu_ns;
+	sample->cpu_ns = result->whole                 ? 0
+			 : result->cpu_ns > UINT32_MAX ? UINT32_MAX
+						       : (uint32_t)result->cpu_ns;
 	sample->bytes = result->bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)result->bytes;
-	sample->predicted_ns = choice->predicted_ns;
+	predicted_ns = pick_whole_ns(picker, result, choice->predicted_ns);
+	sample->predicted_ns = predicted_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)predicted_ns;
 	sample->cell = choice->cell;
 	sample->slot = choice->slot;
 	sample->dev = picker->device[choice->device].map_index;

@@ -29,6 +29,7 @@ struct pick_choice {
 	uint8_t why; /* enum taio_why */
 	uint16_t cell;
 	uint32_t predicted_ns;
+	uint64_t piece; /* a probe: so many bytes of it only; 0: all */
 };
 
 /* A decision that still holds: see pick_remembered(). */
@@ -89,10 +90,13 @@ struct pick_query {
 	struct pick_context *context;
 	uint64_t bytes;
 	uint64_t now_ns;
-	uint64_t skip;   /* devices that may not run it */
-	uint64_t closed; /* devices that would have to be opened for it, which costs */
-	uint32_t goal;   /* enum taio_goal */
+	uint64_t
+		unseen_ns; /* for so long nobody looked for completions: no device is silent then */
+	uint64_t skip;     /* devices that may not run it */
+	uint64_t closed;   /* devices that would have to be opened for it, which costs */
+	uint32_t goal;     /* enum taio_goal */
 	bool may_probe;
+	uint64_t cuttable;             /* devices that may be tried with a piece of it */
 	const struct taio_maps *trial; /* prices to go by instead of the picker's; NULL: its own */
 	bool bounded;      /* it waits for its device only: an admission limit holds for it */
 	uint64_t spare_ns; /* until its deadline; 0: it has none */
@@ -112,6 +116,7 @@ struct pick_reason {
 	uint8_t device, why_not;
 	uint16_t in_flight;
 	uint32_t cost_ns;
+	bool measured; /* often enough to be believed; else the cost is a published one */
 };
 
 void pick_init(struct picker *picker, const struct taio_maps *maps);
@@ -183,10 +188,11 @@ struct pick_result {
 	const struct pick_choice *choice;
 	uint64_t submit_ns, now_ns;
 	uint64_t bytes, cpu_ns;
-	bool error;    /* the device failed: breaker */
-	bool learn;    /* whole, successful: may be learnt from */
-	bool occupied; /* it held the caller's thread: in_flight was never raised */
-	bool bounded;  /* pick_admitted() was called for it */
+	uint64_t whole; /* it was a piece of so many bytes; 0: it was all */
+	bool error;     /* the device failed: breaker */
+	bool learn;     /* whole, successful: may be learnt from */
+	bool occupied;  /* it held the caller's thread: in_flight was never raised */
+	bool bounded;   /* pick_admitted() was called for it */
 };
 
 /* Return: true when it was so far from its price that prices should be made at once. */

@@ -374,6 +374,23 @@ static int endpoint_parse_null(const char *rest, int is_destination,
 	return 0;
 }
 
+/* How many names there are, and that none is empty. */
+static int endpoint_parse_mirror(const char *names, int is_destination,
+				 struct taio_endpoint *ret_endpoint)
+{
+	unsigned int count = 1;
+
+	if (is_destination)
+		return -EOPNOTSUPP;
+	for (const char *comma = strchr(names, ','); comma; comma = strchr(comma + 1, ','))
+		count++;
+	if (count < 2 || count > TAIO_REPLICAS || names[0] == ',' || strstr(names, ",,") ||
+	    names[strlen(names) - 1] == ',')
+		return -EINVAL;
+	*ret_endpoint = taio_mirror(names);
+	return 0;
+}
+
 int taio_endpoint_parse(const char *text, int is_destination, struct taio_endpoint *ret_endpoint)
 {
 	struct taio_addr addr;
@@ -395,6 +412,9 @@ int taio_endpoint_parse(const char *text, int is_destination, struct taio_endpoi
 		rest = text_after(text, "zero:");
 		if (rest)
 			return endpoint_parse_zero(rest, is_destination, ret_endpoint);
+		rest = text_after(text, "mirror:");
+		if (rest)
+			return endpoint_parse_mirror(rest, is_destination, ret_endpoint);
 		if (text_after(text, "unix:") || text_after(text, "listen:") ||
 		    text_is_address(text)) {
 			err = addr_parse(text, &addr);

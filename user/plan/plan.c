@@ -28,6 +28,8 @@ void plan_build(struct request *r, enum plan_end from, enum plan_end to, bool wh
 	} else {
 		if (from == PLAN_PATH)
 			request_fifo_push(r, TAIO_STEP_OPEN_FROM);
+		for (unsigned int i = 0; from == PLAN_MIRROR && i < r->replicas; i++)
+			request_fifo_push(r, TAIO_STEP_OPEN_FROM);
 		if (to == PLAN_PATH)
 			request_fifo_push(r, TAIO_STEP_OPEN_TO);
 		plan_peer(r, from, 0);
@@ -64,9 +66,9 @@ static bool plan_may_be_socket(const struct taio_endpoint *ep)
 
 const char *plan_refuse(const struct taio_endpoint *from, const struct taio_endpoint *to)
 {
-	if (from->type == TAIO_EP_NONE || from->type > TAIO_EP_MESSAGES)
+	if (from->type == TAIO_EP_NONE || from->type > TAIO_EP_MIRROR)
 		return "the source has no known type";
-	if (to->type == TAIO_EP_NONE || to->type > TAIO_EP_MESSAGES)
+	if (to->type == TAIO_EP_NONE || to->type > TAIO_EP_MIRROR)
 		return "the destination has no known type";
 	if ((from->type == TAIO_EP_MESSAGES && !plan_may_be_socket(to)) ||
 	    (to->type == TAIO_EP_MESSAGES && !plan_may_be_socket(from)))
@@ -75,6 +77,8 @@ const char *plan_refuse(const struct taio_endpoint *from, const struct taio_endp
 		return "nothing can be read from the null sink";
 	if (to->type == TAIO_EP_ZERO)
 		return "nothing can be written to the source of zeros";
+	if (to->type == TAIO_EP_MIRROR)
+		return "a mirror can only be read";
 	if (from->type == TAIO_EP_ZERO && from->length == TAIO_TO_END && !plan_is_memory(to))
 		return "a source of zeros needs a length: its end never comes";
 	return NULL;

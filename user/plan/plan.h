@@ -10,7 +10,8 @@ enum plan_end {
 	PLAN_OPEN,    /* usable as it is: memory, descriptor, null, zero */
 	PLAN_PATH,    /* a file to open */
 	PLAN_CONNECT, /* a peer to connect to */
-	PLAN_LISTEN   /* a peer to wait for */
+	PLAN_LISTEN,  /* a peer to wait for */
+	PLAN_MIRROR   /* a source with r->replicas files to open */
 };
 
 /* Fills the FIFO of @r by its ends and flags (enum taio_flag in r->flags). @whole_file: the source is

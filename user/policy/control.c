@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <stddef.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -155,6 +158,21 @@ int control_ask(unsigned int pid, unsigned int number, const char *line, char *r
 	return rc;
 }
 
+/* "PID/NUMBER" and the end of the line. */
+static bool control_parse(const char *text, unsigned int *ret_pid, unsigned int *ret_number)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	*ret_pid = (unsigned int)value;
+	if (end == text || *end != '/' || value > UINT32_MAX)
+		return false;
+	text = end + 1;
+	value = strtoul(text, &end, 10);
+	*ret_number = (unsigned int)value;
+	return end != text && *end == '\n' && value <= UINT32_MAX;
+}
+
 int control_engines(void (*each)(void *arg, unsigned int pid, unsigned int number), void *arg)
 {
 	FILE *list = fopen("/proc/net/unix", "re");
@@ -166,9 +184,8 @@ int control_engines(void (*each)(void *arg, unsigned int pid, unsigned int numbe
 	while (fgets(line, sizeof(line), list)) {
 		const char *name = strchr(line, '@');
 		unsigned int pid, number;
-		char end;
 
-		if (!name || sscanf(name, "@taio/%u/%u%c", &pid, &number, &end) != 3 || end != '\n')
+		if (!name || strncmp(name, "@taio/", 6) || !control_parse(name + 6, &pid, &number))
 			continue;
 		each(arg, pid, number);
 		count++;

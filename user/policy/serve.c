@@ -153,22 +153,27 @@ static int policy_serve_swap(struct taio_policy *policy, const char *text, int f
 static void policy_serve_canary(struct taio_policy *policy, const char *text,
 				const struct control_peer *peer)
 {
+	unsigned long permille;
 	unsigned long long ms;
 	struct policy_share share;
-	char why[512];
-	int at = 0, err;
+	char why[512], *next, *name;
+	int err;
 
-	if (sscanf(text, "%u %llu %n", &share.permille, &ms, &at) < 2 || !at ||
+	permille = strtoul(text, &next, 10);
+	ms = strtoull(next, &name, 10);
+	if (next == text || name == next || *name != ' ' || permille > UINT32_MAX ||
 	    ms > UINT64_MAX / 1000000) {
 		control_reply(policy->control_fd, peer, "error no such share");
 		return;
 	}
+	name += strspn(name, " ");
+	share.permille = (uint32_t)permille;
 	share.ns = ms * 1000000;
 	err = policy_canary_check(policy, &share, why, sizeof(why));
-	if (!err && policy_begin(policy, text + at, 0, &share, peer))
+	if (!err && policy_begin(policy, name, 0, &share, peer))
 		return;
 	if (!err)
-		err = policy_canary(policy, text + at, &share, why, sizeof(why));
+		err = policy_canary(policy, name, &share, why, sizeof(why));
 	policy_answer_share(policy, peer, err, why);
 }
 

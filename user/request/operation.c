@@ -48,14 +48,23 @@ static const char *const steps[TAIO_STEP_COUNT] = {
 };
 
 static const char *const reasons[TAIO_WHY_COUNT] = {
-	[TAIO_WHY_PRICE] = "price",          [TAIO_WHY_ONLY] = "only one",
-	[TAIO_WHY_PIN] = "pinned",           [TAIO_WHY_FORBIDDEN] = "not allowed",
-	[TAIO_WHY_PROBE] = "probe",          [TAIO_WHY_HEDGE] = "hedge",
-	[TAIO_WHY_RETRY] = "retry",          [TAIO_WHY_QUARANTINE] = "quarantine",
-	[TAIO_WHY_BLOCKING] = "would block", [TAIO_WHY_FULL] = "full",
-	[TAIO_WHY_UNFIT] = "unfit",          [TAIO_WHY_UNAVAILABLE] = "unavailable",
-	[TAIO_WHY_SPREAD] = "another core",  [TAIO_WHY_POLICY] = "policy",
+	[TAIO_WHY_PRICE] = "price",
+	[TAIO_WHY_ONLY] = "only one",
+	[TAIO_WHY_PIN] = "pinned",
+	[TAIO_WHY_FORBIDDEN] = "not allowed",
+	[TAIO_WHY_PROBE] = "probe",
+	[TAIO_WHY_HEDGE] = "hedge",
+	[TAIO_WHY_RETRY] = "retry",
+	[TAIO_WHY_QUARANTINE] = "quarantine",
+	[TAIO_WHY_BLOCKING] = "would block",
+	[TAIO_WHY_FULL] = "full",
+	[TAIO_WHY_UNFIT] = "unfit",
+	[TAIO_WHY_UNAVAILABLE] = "unavailable",
+	[TAIO_WHY_SPREAD] = "another core",
+	[TAIO_WHY_POLICY] = "policy",
 	[TAIO_WHY_DETOUR] = "detour",
+	[TAIO_WHY_TAKEN] = "source taken",
+	[TAIO_WHY_TAKING] = "not worth taking",
 };
 
 static const char *const drops[TAIO_DROP_COUNT] = {

@@ -102,6 +102,7 @@ struct request {
 	uint8_t attempts;       /* of the present control step, after errors */
 	uint8_t user_length;    /* the caller said how much: a source that grows is not followed */
 	uint8_t cancelled_late; /* asked for when its file had been published */
+	uint8_t replicas;       /* names of a mirrored source */
 	uint8_t claim;          /* device that has taken the source, plus 1; 0: none */
 	uint8_t claim_state;    /* enum taio_claim */
 	uint8_t claim_lost; /* comparisons in a row that it lost; CLAIM_LEAVING: it was told to go */

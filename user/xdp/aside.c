@@ -77,14 +77,13 @@ bool xdp_aside_done(struct xdp_aside *aside)
 static bool grace_is_realtime(void)
 {
 	FILE *file = fopen("/sys/kernel/realtime", "re");
-	int set = 0;
+	int set;
 
 	if (!file)
 		return false;
-	if (fscanf(file, "%d", &set) != 1)
-		set = 0;
+	set = fgetc(file);
 	fclose(file);
-	return set != 0;
+	return set == '1';
 }
 
 /* Runs once on each processor that is online. Return: 0; -errno: not on all of them. */

@@ -95,10 +95,16 @@ int netlink_ask(int fd, struct netlink_message *message)
 	return -EPROTO;
 }
 
+static void attributes_clear(const struct rtattr **ret, unsigned int max)
+{
+	for (unsigned int i = 0; i <= max; i++)
+		ret[i] = NULL;
+}
+
 static void attributes_walk(const struct rtattr *attribute, size_t left, const struct rtattr **ret,
 			    unsigned int max)
 {
-	memset(ret, 0, (max + 1) * sizeof(*ret));
+	attributes_clear(ret, max);
 	while (left >= sizeof(*attribute) && attribute->rta_len >= sizeof(*attribute) &&
 	       attribute->rta_len <= left) {
 		const unsigned int type = attribute->rta_type & NLA_TYPE_MASK;
@@ -126,7 +132,7 @@ void netlink_attributes(const struct netlink_message *message, size_t size,
 void netlink_nested(const struct rtattr *attribute, const struct rtattr **ret, unsigned int max)
 {
 	if (!attribute) {
-		memset(ret, 0, (max + 1) * sizeof(*ret));
+		attributes_clear(ret, max);
 		return;
 	}
 	attributes_walk(RTA_DATA(attribute), RTA_PAYLOAD(attribute), ret, max);

@@ -94,7 +94,7 @@ void xdp_port_close(struct xdp_port *port)
 	xsk_close(&port->xsk);
 	free(port->free);
 	port->free = NULL;
-	port->free_count = port->out = 0;
+	port->free_count = port->out = port->lent = 0;
 }
 
 const char *xdp_port_mode(const struct xdp_port *port)
@@ -132,7 +132,7 @@ size_t xdp_port_frame_max(const struct xdp_port *port)
 
 bool xdp_port_is_whole(const struct xdp_port *port)
 {
-	return port->free_count + port->out == port->xsk.chunks;
+	return port->free_count + port->lent + port->out == port->xsk.chunks;
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -204,6 +204,30 @@ uint32_t xdp_port_put(struct xdp_port *port, struct frame_flow *flow, uint32_t a
 	}
 	port->out += count;
 	return count;
+}
+
+bool xdp_port_put_there(struct xdp_port *port, struct frame_flow *flow, uint32_t ahead, uint64_t at,
+			size_t bytes)
+{
+	const bool left = port_leaves_checksum(port, bytes);
+	uint8_t *payload = port_chunk(port, at), *frame = payload - flow->head_bytes;
+	struct xdp_desc *desc;
+
+	if (xsk_ring_room(&port->xsk.tx, ahead + 1) < ahead + 1)
+		return false;
+	desc = xsk_ring_desc(&port->xsk.tx, ahead);
+	desc->addr = at - flow->head_bytes;
+	desc->len = (uint32_t)(flow->head_bytes + bytes);
+	desc->options = left ? XDP_TX_METADATA : 0;
+	if (left) {
+		frame_head_partial(flow, frame, bytes);
+		port_ask_checksum(flow, frame);
+	} else {
+		frame_head(flow, frame, bytes, frame_sum(payload, bytes));
+	}
+	port->lent--;
+	port->out++;
+	return true;
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------ */

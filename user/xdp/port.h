@@ -2,7 +2,8 @@
 /*
  * port.h: the sending side of one queue of one interface: an AF_XDP socket, its chunks and their
  * way: free, filled (in the tx ring), with the kernel (until the completion ring gives them back),
- * free. Their number never changes: free + with the kernel = all of them, see xdp_port_is_whole().
+ * free. Their number never changes: free + lent + with the kernel = all of
+ * them, see xdp_port_is_whole().
  */
 #ifndef TAIO_XDP_PORT_H
 #define TAIO_XDP_PORT_H
@@ -25,6 +26,7 @@ struct xdp_port {
 	uint64_t *free; /* addresses of chunks */
 	uint32_t free_count;
 	uint32_t out;  /* chunks that the kernel has, or will take out of the tx ring */
+	uint32_t lent; /* chunks that somebody fills */
 	uint64_t sent; /* descriptors that the kernel took */
 	int error;     /* the socket is of no use any more: interface down or gone */
 };
@@ -61,6 +63,27 @@ static inline uint32_t xdp_port_chunks(const struct xdp_port *port, size_t frame
  */
 uint32_t xdp_port_put(struct xdp_port *port, struct frame_flow *flow, uint32_t ahead,
 		      const void *payload, size_t bytes);
+
+/* A chunk to be filled by others. Return: its address; UINT64_MAX: none is free. */
+static inline uint64_t xdp_port_borrow(struct xdp_port *port)
+{
+	if (port->free_count == 0)
+		return UINT64_MAX;
+	port->lent++;
+	return port->free[--port->free_count];
+}
+static inline void xdp_port_return(struct xdp_port *port, uint64_t chunk)
+{
+	port->lent--;
+	port->free[port->free_count++] = chunk;
+}
+
+/*
+ * A frame around @bytes of payload that stand in a borrowed chunk at offset @at of the memory, behind
+ * room for headers and XDP_PORT_HEADROOM. @ahead as above. Return: false: no room in the ring.
+ */
+bool xdp_port_put_there(struct xdp_port *port, struct frame_flow *flow, uint32_t ahead, uint64_t at,
+			size_t bytes);
 
 /*
  * Lets the kernel take frames as long as it takes any. Return: 0: in copy mode it took all, in zero

@@ -49,7 +49,7 @@ void xdp_program_remove(struct xdp_program *program, unsigned int flow,
  * way, see xdp_grace(). */
 void xdp_program_set(struct xdp_program *program, unsigned int flow, enum taio_xdp_state state);
 
-/* Counters of the program for a flow. */
+/* The program's own record of a flow; state and counters change while packets come. */
 const volatile struct taio_xdp_flow *xdp_program_flow(const struct xdp_program *program,
 						      unsigned int flow);
 

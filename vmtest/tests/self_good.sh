@@ -1,0 +1,7 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#
+# self_good.sh: a test that is good. See selftest.sh.
+set -u
+[ -n "${VMTEST_GUEST:-}" ] || { echo "only in a guest"; exit 77; }
+echo 'ok - it is good'

@@ -1,0 +1,10 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
+#
+# self_panic.sh: a test whose kernel panics. See selftest.sh.
+set -u
+[ -n "${VMTEST_GUEST:-}" ] || { echo "only in a guest"; exit 77; }
+echo 'ok - it begins'
+sleep 1
+echo c > /proc/sysrq-trigger
+sleep 1000
