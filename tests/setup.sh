@@ -10,7 +10,7 @@ set -u
 packages=(
 	# build
 	gcc libc6-dev make pkg-config clang llvm
-	libbpf-dev libbpf1 bpftool liburing-dev libxdp-dev libelf-dev zlib1g-dev
+	libbpf-dev libbpf1 bpftool liburing-dev libelf-dev zlib1g-dev
 	# test and demonstrate
 	g++ libclang-rt-dev libcriterion-dev
 	netcat-openbsd socat curl nginx-light iproute2 strace util-linux procps
