@@ -128,6 +128,8 @@ catches()
 {
 	local caught
 
+	# until it has become the command, it is a shell, which catches many
+	[ "$(cat "/proc/$1/comm" 2> /dev/null)" = taio ] || return 1
 	caught=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$1/status" 2> /dev/null)
 	[ -n "$caught" ] && ((0x$caught >> ($(kill -l "$2") - 1) & 1))
 }
