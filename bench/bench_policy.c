@@ -13,6 +13,7 @@
 #include "lib.h"
 #include "policy/bpf_object.h"
 #include "policy/bpf_source.h"
+#include "policy/bpf_sys.h"
 #include "policy/control.h"
 #include "taio.h"
 
@@ -199,6 +200,87 @@ static void policy_watchdog(void)
 	taio_close(engine[1]);
 }
 
+/* ---- the pick hook ---- */
+
+#define PICK_DEVICES 8
+#define PICK_RUNS    50 /* in one go: short ones, of which the best counts */
+
+static void *policy_map(const struct policy_object *object, enum object_map map)
+{
+	const struct object_shape *shape = &object_shapes[map];
+	size_t bytes = ((size_t)shape->value_size * shape->entries + 4095) & ~4095ULL;
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, object->map[map], 0);
+
+	if (at == MAP_FAILED)
+		bench_die("mmap of a map");
+	return at;
+}
+
+/* Eight candidates with prices that differ, and requests of all goals, all with a deadline that
+ * about half of the candidates meet. */
+static struct taio_batch *policy_stage(const struct policy_object *object)
+{
+	struct taio_ctx *ctx = policy_map(object, OBJECT_CTX);
+	struct taio_price *price = policy_map(object, OBJECT_PRICE);
+	struct taio_batch *batch = policy_map(object, OBJECT_BATCH);
+
+	ctx->key = 1;
+	for (uint32_t slot = 0; slot < PICK_DEVICES; slot++) {
+		ctx->dev[slot] = (uint8_t)(slot + 1);
+		ctx->scale[slot] = TAIO_SCALE_ONE;
+		for (uint32_t goal = 0; goal < TAIO_GOALS; goal++)
+			for (uint32_t b = 0; b < TAIO_BUCKETS; b++)
+				price[5].cost[goal][slot][b] =
+					20000 + 7919 * slot + 3000 * b + goal;
+	}
+	batch->now_ns = 1000000000;
+	batch->random = 1;
+	for (uint32_t i = 0; i < TAIO_ASKS; i++)
+		batch->ask[i] = (struct taio_ask){ .deadline_ns = batch->now_ns + 60000,
+						   .bytes = 32768,
+						   .cell = 5,
+						   .may = (1U << PICK_DEVICES) - 1,
+						   .goal = (uint8_t)(i % TAIO_GOALS) };
+	return batch;
+}
+
+static void policy_pick(const char *name)
+{
+	static const uint32_t sizes[] = { 1, 8, TAIO_ASKS };
+	struct policy_object object;
+	char path[PATH_MAX], why[512], what[64];
+	struct taio_batch *batch;
+
+	if (object_find(name, path, sizeof(path), why, sizeof(why)) ||
+	    object_load(&object, path, NULL, NULL, 1, why, sizeof(why)))
+		return;
+	if (bpf_start(object.prog[OBJECT_START]))
+		bench_die("taio_start");
+	batch = policy_stage(&object);
+	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct bench_series each = { 0 };
+
+		for (unsigned int round = 0; round < 40 * policy_rounds; round++) {
+			uint64_t begin = bench_now_ns();
+
+			for (unsigned int run = 0; run < PICK_RUNS; run++) {
+				batch->count = sizes[i];
+				memset(batch->load, 0, sizeof(batch->load));
+				memset(batch->bucket, 0, sizeof(batch->bucket));
+				if (bpf_sys_run(object.prog[OBJECT_PICK]) != (int)sizes[i])
+					bench_die("taio_pick");
+			}
+			bench_add(&each, (double)(bench_now_ns() - begin) / PICK_RUNS / sizes[i]);
+		}
+		snprintf(what, sizeof(what), "%s: a pick of %u, %u candidates", name, sizes[i],
+			 PICK_DEVICES);
+		policy_row(what, "in the kernel", bench_percentile(&each, 0), "ns",
+			   sizes[i] == TAIO_ASKS ? "60" : "-");
+	}
+	munmap(batch, sizeof(*batch));
+	object_close(&object);
+}
+
 int main(int argc, char **argv)
 {
 	if (bench_is_quick(argc, argv))
@@ -207,6 +289,8 @@ int main(int argc, char **argv)
 	policy_outside();
 	policy_call("in the kernel", 1);
 	policy_take_over();
+	policy_pick("deadline");
+	policy_pick("p2c");
 	policy_watchdog();
 	return 0;
 }

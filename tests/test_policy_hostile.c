@@ -247,7 +247,7 @@ static void expect_bitten(struct victim *v)
 Test(policy_hostile, what_runs_moves_no_wrong_byte_and_is_replaced_with_a_reason,
      .init = need_kernel)
 {
-	uint64_t end = now_ms() + 120000; /* mostly it takes two seconds */
+	uint64_t end = now_ms() + 20000;
 
 	for (size_t i = 0; i < VICTIMS; i++)
 		victim_open(&victims[i], bad(victims[i].name), TAIO_NO_CACHE);
@@ -408,7 +408,7 @@ Test(policy_hostile, an_engine_that_ends_amid_noise_ends_well, .init = need_kern
 	noise_home(home);
 	victim_open(&v, built("../schedulers/tab.bpf.o"), 0);
 	noise_open(&noise);
-	while (now_ms() < end || v.requests <= 100)
+	while (now_ms() < end || v.requests < 200) /* a busy machine needs longer */
 		victim_work(&v, 20);
 	noise_write(&noise, OBJECT_LAT, 1);
 	noise_write(&noise, OBJECT_CAPS, 1);
@@ -429,7 +429,7 @@ Test(policy_hostile, a_moment_of_noise_does_not_cost_a_policy_its_place, .init =
 	victim_work(&v, 200);
 	noise_write(&noise, OBJECT_PRICE, 1);
 	noise_write(&noise, OBJECT_CAPS, 1);
-	while (now_ms() < end)
+	while (now_ms() < end || v.requests < 200)
 		victim_work(&v, 10);
 	cr_expect_str_eq(victim_info(&v).name, "tab");
 	cr_expect_eq(victim_info(&v).where, TAIO_POLICY_BPF, "%s", victim_info(&v).reason);

@@ -31,12 +31,12 @@ do for [row = 1:rows] {
 	set bmargin at screen top - row * height + 0.12 * height
 	set format x (row == rows ? "%g s" : "")
 
-	set lmargin at screen 0.115
+	set lmargin at screen 0.125
 	set rmargin at screen 0.53
 	unset logscale y
 	set yrange [0:100]
 	set ytics 50 format "%g %%"
-	set label 1 name at screen 0.012, top - (row - 0.5) * height left font "sans,14"
+	set label 1 name at screen 0.006, top - (row - 0.5) * height left font "sans,14"
 	if (row == 1) {
 		set label 2 "share of requests:" at graph 0, 1.13 left
 		set label 3 "device 0" at graph 0.36, 1.13 left textcolor rgb "#4a7ab5"
@@ -54,7 +54,7 @@ do for [row = 1:rows] {
 		"" using 1:2 with filledcurves y1=0 lc rgb "#4a7ab5"
 
 	set lmargin at screen 0.61
-	set rmargin at screen 0.985
+	set rmargin at screen 0.97
 	unset label 1
 	do for [i = 2:6] { unset label i }
 	if (row == 1) {

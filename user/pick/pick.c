@@ -675,7 +675,8 @@ static void pick_break(struct pick_device *device, uint64_t now_ns)
 
 /* One trial that went well ends a quarantine: a device of many servers that could only be used by one
  * request at a time would be out for as long again. Its level is remembered, so that a device that
- * breaks again soon is left alone for longer, and falls each time it worked well for half as long as
+ * breaks again soon is left alone for longer, and falls each time it worked well for three quarters
+ * of the time that
  * it would have been left alone. */
 static void pick_heal(struct picker *picker, struct pick_device *device, uint64_t now_ns)
 {
@@ -688,7 +689,7 @@ static void pick_heal(struct picker *picker, struct pick_device *device, uint64_
 			device->quarantine_ns = 0;
 			device->healed_ns = now_ns;
 		}
-	} else if (device->level && now_ns > device->healed_ns + (500000ULL << device->level)) {
+	} else if (device->level && now_ns > device->healed_ns + (750000ULL << device->level)) {
 		device->level--;
 		device->healed_ns = now_ns;
 	}
