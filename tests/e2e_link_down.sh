@@ -24,6 +24,12 @@ children+=("$far_pid")
 apart() { [ "$(readlink /proc/$far_pid/ns/net)" != "$(readlink /proc/self/ns/net)" ]; }
 until_true apart || { not_ok "a second namespace is to be had"; finish; }
 far() { nsenter -t "$far_pid" -n "$@"; }
+# far_starts COMMAND...: in the background, as a child that can be ended
+far_starts()
+{
+	nsenter -t "$far_pid" -n "$@" < /dev/null &
+	children+=($!)
+}
 
 link_up()
 {
@@ -70,8 +76,7 @@ while True:
 		if n and name == "tcp": given.add(key.fileobj)
 		with open(".sink.%s.%d" % (name, len(given)), "w") as f: f.write("something")
 END
-far "$python" sink.py 2> sink.err &
-children+=($!)
+far_starts "$python" sink.py 2> sink.err
 far_listens() { far ss -Hltn "sport = :$1" | grep -q .; }
 until_true far_listens 9000 || { cat sink.err; not_ok "the far end listens"; finish; }
 # got PROTOCOL [CONNECTIONS]: something has arrived there
@@ -115,8 +120,7 @@ for device in any $devices; do
 done
 link_up
 
-far nc -l 10.9.0.2 9002 > whole < /dev/null &
-children+=($!)
+far_starts nc -l 10.9.0.2 9002 > whole
 until_true far_listens 9002
 start back -l 2000000 -t 60000 big 10.9.0.2:9002:tcp
 until_true test -s whole
@@ -132,8 +136,7 @@ is "... and the same bytes arrive" cmp -s big whole
 start receiver -t 2000 listen:10.9.0.1:9003:tcp old
 near_listens() { ss -Hltn 'sport = :9003' | grep -q .; }
 until_true near_listens
-far "$taio" copy --limit-rate 500K --timeout 3 big 10.9.0.1:9003:tcp 2> /dev/null &
-children+=($!)
+far_starts "$taio" copy --limit-rate 500K --timeout 3 big 10.9.0.1:9003:tcp 2> /dev/null
 receives() { ss -Htn state established 'sport = :9003' | grep -q .; }
 until_true receives
 sleep 0.2
