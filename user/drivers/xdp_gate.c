@@ -86,10 +86,11 @@ struct xdp_gate *xdp_gate_get(struct xdp_gate gates[XDP_GATES], uint32_t ifindex
 	if (!gate)
 		return NULL;
 	gate->users++;
-	gate->ifindex = ifindex;
 	atomic_store(&gate->abandoned, 0);
-	if (gate->state == GATE_UNUSED)
+	if (gate->state == GATE_UNUSED) {
+		gate->ifindex = ifindex;
 		gate_start(gate);
+	}
 	return gate;
 }
 
