@@ -75,7 +75,7 @@ add_tests()
 	find "$BUILD/tests" -maxdepth 1 -type f -perm -u+x -exec cp -t "$to/build/tests" {} +
 	strip -g "$to"/build/tests/*
 	libraries "$to"/build/tests/* >> "$root/libraries"
-	find "$BUILD/schedulers" "$BUILD/bpf" -name '*.bpf.o' -exec cp -t "$to/build/schedulers" {} + 2> /dev/null
+	find "$BUILD/schedulers" -name '*.bpf.o' -exec cp -t "$to/build/schedulers" {} + 2> /dev/null
 	mkdir -p "$to/build/bpf" && find "$BUILD/bpf" -name '*.bpf.o' -exec cp -t "$to/build/bpf" {} + 2> /dev/null
 	cp -r "$BUILD/tests/bad_policies" "$to/build/tests"
 	cp tests/*.sh "$to/tests"

@@ -47,6 +47,15 @@ is "there are policy objects at all" test $count -ge 3
 copy --policy "$objects/tab.bpf.o" random b
 is "a copy by the command is priced by one" copied random b
 
+# what is no policy
+pin=/sys/fs/bpf/taio-vm
+for object in "$BUILD"/bpf/*.bpf.o; do
+	name=$(basename "$object" .bpf.o)
+	run bpftool prog loadall "$object" $pin
+	is "$name: the verifier takes it" ended 0
+	rm -rf $pin
+done
+
 # what an older verifier refuses besides is no loss, as long as it is said in one sentence
 must=" bad_name endless missing_map no_null_check no_policy no_start plain_map too_much_work wild_index
  wild_pointer writes_beyond wrong_abi wrong_map "
