@@ -281,7 +281,7 @@ Test(mirror, the_policy_leaves_a_slow_disk_and_comes_back)
 	struct counts before, slow, after;
 
 	/* first the one disk takes 40 ms more, then the other */
-	open_mirror("replica1:delay=40ms@-2s;replica2:delay=40ms@2s-", 0);
+	open_mirror("replica1:delay=40ms@-5s;replica2:delay=40ms@5s-", 0);
 	for (unsigned int i = 0; i < 4; i++)
 		copy_whole(NULL);
 	before = carried();
@@ -291,7 +291,7 @@ Test(mirror, the_policy_leaves_a_slow_disk_and_comes_back)
 	cr_assert_gt(slow.second - before.second, slow.first - before.first,
 		     "slow: %llu and %llu bytes", (unsigned long long)(slow.first - before.first),
 		     (unsigned long long)(slow.second - before.second));
-	usleep(2000000);
+	usleep(5000000);
 	for (unsigned int i = 0; i < 60; i++) {
 		copy_whole(NULL);
 		after = carried();
