@@ -442,7 +442,7 @@ int64_t xdp_recv_run(struct xdp_recv *recv, struct taio_step *step)
 			return n;
 		flow->state = RECV_HELD;
 	}
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case RECV_HELD:
 		step->claim = TAIO_CLAIM_HELD;
 		return recv_held(recv, flow, step);
