@@ -163,7 +163,7 @@ int64_t gso_messages_send(struct taio_step *step)
 			continue;
 		}
 		if (runs.length[0] > 1 && !netops_is_full(n) &&
-		    (!msgops_is_report(n) || front.past == n))
+		    (!netops_is_report(n) || front.past == n))
 			return run_refused(&front, n);
 		if (msgops_refused(&front, n) == MSGOPS_STOP)
 			return msgops_stop(&front, n);
@@ -318,7 +318,7 @@ static int64_t take_all(struct taker *t)
 		unsigned int count = room < PACKETS ? (unsigned int)room : PACKETS;
 		int n = t->offset >= 0 || count == 0 ? take_part(t) : take_packets(t, count);
 
-		if (n < 0 && msgops_is_report(n) && reports++ < UINT8_MAX) {
+		if (n < 0 && netops_is_report(n) && reports++ < UINT8_MAX) {
 			msgops_report(t->step, n);
 			continue;
 		}

@@ -19,21 +19,6 @@
 #define BATCH       64
 #define REPORTS_MAX 16 /* in a row while receiving: then others have their turn */
 
-bool msgops_is_report(int error)
-{
-	switch (error) {
-	case -ECONNREFUSED:
-	case -EHOSTDOWN:
-	case -EHOSTUNREACH:
-	case -ENETUNREACH:
-	case -ENONET:
-	case -ENOPROTOOPT:
-		return true;
-	default:
-		return false;
-	}
-}
-
 void msgops_report(struct taio_step *step, int error)
 {
 	step->report = (int16_t)error;
@@ -90,7 +75,7 @@ enum msgops_verdict msgops_refused(struct msgops_front *front, int error)
 	}
 	if (netops_is_full(error) || error == -ENOMEM || error_is_of_socket(error))
 		return MSGOPS_STOP;
-	if (msgops_is_report(error) && front->past != error) {
+	if (netops_is_report(error) && front->past != error) {
 		if (front->past) /* two different ones */
 			msgops_report(front->step, front->past);
 		front->past = error;
@@ -116,6 +101,16 @@ int64_t msgops_stop(struct msgops_front *front, int error)
 	return netops_is_full(error) || error == -ENOMEM ? -EAGAIN : error;
 }
 
+/* The payload; its address is set by the caller. */
+static void head_of(struct msghdr *hdr, struct iovec *iov, const struct taio_message *m)
+{
+	iov->iov_base = m->data;
+	iov->iov_len = m->length;
+	memset(hdr, 0, sizeof(*hdr));
+	hdr->msg_iov = iov;
+	hdr->msg_iovlen = 1;
+}
+
 /* Return: messages sent, or negative errno of the first. */
 static int send_some(int fd, const struct taio_message *m, unsigned int count)
 {
@@ -125,11 +120,7 @@ static int send_some(int fd, const struct taio_message *m, unsigned int count)
 
 	assert(count > 0 && count <= BATCH);
 	for (unsigned int i = 0; i < count; i++) {
-		iov[i].iov_base = m[i].data;
-		iov[i].iov_len = m[i].length;
-		memset(&hdr[i].msg_hdr, 0, sizeof(hdr[i].msg_hdr));
-		hdr[i].msg_hdr.msg_iov = &iov[i];
-		hdr[i].msg_hdr.msg_iovlen = 1;
+		head_of(&hdr[i].msg_hdr, &iov[i], &m[i]);
 		msgops_address(&m[i], &hdr[i].msg_hdr);
 	}
 	do {
@@ -181,11 +172,7 @@ static int receive_some(int fd, struct taio_message *m, unsigned int count)
 
 	assert(count > 0 && count <= BATCH);
 	for (unsigned int i = 0; i < count; i++) {
-		iov[i].iov_base = m[i].data;
-		iov[i].iov_len = m[i].length;
-		memset(&hdr[i].msg_hdr, 0, sizeof(hdr[i].msg_hdr));
-		hdr[i].msg_hdr.msg_iov = &iov[i];
-		hdr[i].msg_hdr.msg_iovlen = 1;
+		head_of(&hdr[i].msg_hdr, &iov[i], &m[i]);
 		hdr[i].msg_hdr.msg_name = m[i].address;
 		hdr[i].msg_hdr.msg_namelen = m[i].address ? m[i].address_room : 0;
 	}
@@ -209,7 +196,7 @@ int64_t msgops_receive(struct taio_step *step)
 		unsigned int count = left < BATCH ? (unsigned int)left : BATCH;
 		int n = receive_some(step->from.fd, m + done, count);
 
-		if (n < 0 && msgops_is_report(n) && reports++ < REPORTS_MAX) {
+		if (n < 0 && netops_is_report(n) && reports++ < REPORTS_MAX) {
 			msgops_report(step, n);
 			continue;
 		}

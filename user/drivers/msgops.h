@@ -40,8 +40,6 @@ void msgops_sent(struct msgops_front *front, unsigned int count);
 /* The result of a step that ends because of @error. */
 int64_t msgops_stop(struct msgops_front *front, int error);
 
-/* Is it a report about datagrams sent earlier, when it comes from a receiving call? */
-bool msgops_is_report(int error);
 /* Notes one in the step. */
 void msgops_report(struct taio_step *step, int error);
 

@@ -213,6 +213,21 @@ const char *netops_resolve_text(int error)
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
+bool netops_is_report(int error)
+{
+	switch (error) {
+	case -ECONNREFUSED:
+	case -EHOSTDOWN:
+	case -EHOSTUNREACH:
+	case -ENETUNREACH:
+	case -ENONET:
+	case -ENOPROTOOPT:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int64_t netops_again(struct taio_step *step, int fd, uint32_t events)
 {
 	step->wait_fd = fd;

@@ -85,6 +85,10 @@ static inline bool netops_is_full(int64_t error)
 	return error == -EAGAIN || error == -EWOULDBLOCK || error == -ENOBUFS;
 }
 
+/* Is it what a host on the way says of datagrams that went before? It is said once, by whichever call
+ * comes next, and they are lost. @error: negative errno. */
+bool netops_is_report(int error);
+
 /* -EAGAIN with the step saying what to wait for. */
 int64_t netops_again(struct taio_step *step, int fd, uint32_t events);
 

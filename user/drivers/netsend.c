@@ -211,25 +211,9 @@ static int send_end(const struct taio_step *step)
 	return netops_for_good(error);
 }
 
-/* The network's word on datagrams that went before: it is said once, and they are lost. */
-static bool error_is_of_the_past(int error)
-{
-	switch (error) {
-	case -ECONNREFUSED:
-	case -EHOSTDOWN:
-	case -EHOSTUNREACH:
-	case -ENETUNREACH:
-	case -ENONET:
-	case -ENOPROTOOPT:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static int64_t send_failed(struct taio_step *step, int error, uint64_t moved)
 {
-	if (moved > 0 && !error_is_of_the_past(error))
+	if (moved > 0 && !netops_is_report(error))
 		return (int64_t)moved;
 	if (!netops_is_full(error))
 		return error;
